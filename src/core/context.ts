@@ -1,0 +1,21 @@
+/** What a run is given by its caller and no library code may fetch from `process` itself. */
+export interface Context {
+  /** Aborted on Ctrl-C; long work ends with an `interrupted` error. */
+  readonly signal: AbortSignal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Progress and warnings; `src/cli/report` turns them into bars, lines or JSON lines. */
+  emit(event: ProgressEvent): void;
+}
+
+export type ProgressEvent =
+  /** One of the eight steps has begun, or something worth a line has happened in it. */
+  | { readonly kind: "step"; readonly step: string; readonly detail: string }
+  /** `done` of `total` bytes (total unknown: undefined) of one named piece of work, e.g. a layer's download. */
+  | { readonly kind: "progress"; readonly what: string; readonly done: number; readonly total?: number }
+  /** Something the user should know that is no error. */
+  | { readonly kind: "notice" | "warning"; readonly message: string };
+
+/** A context for library callers and tests: never aborted, silent, empty environment. */
+export function quietContext(overrides: Partial<Context> = {}): Context {
+  return { signal: new AbortController().signal, env: {}, emit: () => undefined, ...overrides };
+}

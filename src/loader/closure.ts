@@ -1,0 +1,53 @@
+import type { RootPath } from "../core/paths.ts";
+import type { ElfFile } from "../elf/file.ts";
+import type { RootNode } from "../oci/rootfs.ts";
+
+/** Every object that the loaders of the given programs would map, and why each one. */
+export interface Closure {
+  /** In load order, breadth first; each real file once. Programs and loaders are among them. */
+  readonly objects: readonly LoadedObject[];
+  /** Needed, but not found anywhere; told all at once. */
+  readonly missing: readonly MissingLibrary[];
+  readonly warnings: readonly string[];
+}
+
+export interface LoadedObject {
+  /** The real file inside the root. */
+  readonly node: RootNode;
+  readonly elf: ElfFile;
+  readonly role: "program" | "interpreter" | "library";
+  /** Every path under which a loader opened it (a link's path differs from `node.path`); never empty. */
+  readonly foundAs: readonly RootPath[];
+  /** Why it is here, one row per object that needs it. Empty for programs. */
+  readonly reasons: readonly Reason[];
+}
+
+export interface Reason {
+  /** Real path of the object with the DT_NEEDED (or PT_INTERP) entry. */
+  readonly neededBy: RootPath;
+  /** The entry as written: `libc.so.6`. */
+  readonly name: string;
+  readonly rule: SearchRule;
+}
+
+/** The rule of the loader that found an object. */
+export type SearchRule =
+  /** PT_INTERP of the program. */
+  | { readonly kind: "interpreter" }
+  /** A name with a slash is opened as it is. */
+  | { readonly kind: "path" }
+  /** DT_RPATH / DT_RUNPATH of `owner`, the entry expanded to `folder`. */
+  | { readonly kind: "rpath" | "runpath"; readonly owner: RootPath; readonly folder: RootPath }
+  /** The root's /etc/ld.so.cache, or what ldconfig would put there from ld.so.conf. */
+  | { readonly kind: "cache" | "conf"; readonly folder: RootPath }
+  /** A folder compiled into the loader, or musl's path file. */
+  | { readonly kind: "default" | "path-file"; readonly folder: RootPath }
+  /** Satisfied by an object that was loaded already (soname, request name or identity), or musl's own libc. */
+  | { readonly kind: "loaded" };
+
+export interface MissingLibrary {
+  readonly name: string;
+  readonly neededBy: RootPath;
+  /** Where was looked, in the loader's order. */
+  readonly searched: readonly { readonly rule: SearchRule["kind"]; readonly folder: string; readonly note?: string }[];
+}
