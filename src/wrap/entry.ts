@@ -1,0 +1,62 @@
+import { FlixwrapError } from "../core/errors.ts";
+import { baseName, type ExtPath, extPath, isWithin, type RootPath, rootPath } from "../core/paths.ts";
+
+/** What the user asks for: a path of the root, and where it shall stand in the extension. */
+export interface Entry {
+  readonly source: RootPath;
+  readonly target: ExtPath;
+  /** Set when the target is not the one written: `/usr/sbin/x` stands at `/usr/bin/x`. */
+  readonly movedFrom?: ExtPath;
+}
+
+/**
+ * `PATH` or `SOURCE:TARGET`; both absolute. A colon in a name is written `\:`.
+ *
+ * A sysext carries `/usr` and `/opt` alone (UAPI.4), so any other target is refused with the spelling that
+ * works. `/usr/sbin` becomes `/usr/bin`: hosts whose `/usr/sbin` is a link (Flatcar since 2024-09, Fedora 42)
+ * would lose that link to a real folder after the merge (systemd#42746).
+ */
+export function parseEntry(text: string): Entry {
+  const [source, target = source, ...rest] = text.split(/(?<!\\):/).map((part) => part.replaceAll("\\:", ":"));
+  if (!source?.startsWith("/") || !target?.startsWith("/") || rest.length > 0) {
+    throw new FlixwrapError("wrap-entry-malformed", {
+      what: "cannot read the entry",
+      got: text,
+      wanted: "PATH or SOURCE:TARGET with absolute paths",
+    });
+  }
+  const from = rootPath(source);
+  const wanted = extPath(target);
+  if (!isInside(wanted)) {
+    throw new FlixwrapError("wrap-target-outside", {
+      what: "a system extension can only hold /usr and /opt",
+      got: wanted,
+      hint: `write ${from}:/usr/${isProgramFolder(wanted) ? "bin" : "share"}/${baseName(wanted)} to place it there`,
+    });
+  }
+  const to = withoutSbin(wanted);
+  return to === wanted ? { source: from, target: to } : { source: from, target: to, movedFrom: wanted };
+}
+
+/** A folder of the extension for private files, from `--prefix`; the same rules as for a target. */
+export function parsePrefix(text: string): ExtPath {
+  const prefix = extPath(text);
+  if (!text.startsWith("/") || !isInside(prefix)) {
+    throw new FlixwrapError("wrap-target-outside", {
+      what: "the prefix must lie in /usr or /opt",
+      got: text,
+      wanted: "for example /usr/lib/flixwrap or /usr/local",
+    });
+  }
+  return prefix;
+}
+
+const isInside = (path: ExtPath): boolean =>
+  path !== "/usr" && path !== "/opt" && (isWithin(path, "/usr") || isWithin(path, "/opt"));
+
+const isProgramFolder = (path: string): boolean => /\/s?bin\//.test(path);
+
+function withoutSbin(path: ExtPath): ExtPath {
+  if (path === "/usr/sbin" || path === "/usr/local/sbin") return extPath(path.replace(/sbin$/, "bin"));
+  return extPath(path.replace(/^(\/usr(?:\/local)?)\/sbin\//, "$1/bin/"));
+}
