@@ -16,7 +16,7 @@ export interface Rootfs {
    * @throws FlixwrapError `oci-link-loop` after 40 links (path_resolution(7)).
    */
   resolve(path: RootPath): RootNode | undefined;
-  /** The names in a folder, sorted by their bytes. Empty for anything but a folder. */
+  /** The names in a folder, sorted by their bytes; links to it are followed, as opendir(3) does. Else empty. */
   list(folder: RootPath): readonly string[];
   /** The content of a regular file; `node` must come from this root. */
   open(node: RootNode): ByteSource;

@@ -1,0 +1,76 @@
+import { FlixwrapError } from "../core/errors.ts";
+import type { NodeType } from "./rootfs.ts";
+
+/** What path resolution must know of a node, whatever stands behind it. */
+export interface Walkable {
+  readonly type: NodeType;
+  /** Of a symlink, as written. */
+  readonly target?: string;
+}
+
+/** From the root to the node that was found: every folder entered on the way, none of them a link. */
+export interface Trail<N> {
+  readonly nodes: readonly [N, ...N[]];
+  /** One name fewer than nodes: the root has none. */
+  readonly names: readonly string[];
+}
+
+export interface FindOptions<N> {
+  /** Follow a link at the very end, too. */
+  readonly followLast: boolean;
+  /** Called for a name that is missing; what it makes is entered. Without it, missing means undefined. */
+  readonly create?: (folder: N, name: string) => N;
+}
+
+/** path_resolution(7): the kernel follows at most 40 links. */
+const MAX_LINKS = 40;
+
+/**
+ * Resolves a path inside a root, as chroot(2) would make the kernel do it: absolute links restart at the
+ * root, `..` stops there. The one place where links of an image are followed.
+ * Undefined when something is missing or a parent is no folder.
+ * @throws FlixwrapError `oci-link-loop` after 40 links.
+ */
+export function findPath<N extends Walkable>(
+  root: N,
+  path: string,
+  child: (folder: N, name: string) => N | undefined,
+  options: FindOptions<N>,
+): Trail<N> | undefined {
+  const nodes: [N, ...N[]] = [root];
+  const names: string[] = [];
+  const pending = path.split("/").reverse();
+  let links = 0;
+
+  for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
+    const folder = nodes.at(-1)!;
+    if (folder.type !== "directory") {
+      if (part === "" && pending.every((rest) => rest === "")) continue;
+      return undefined;
+    }
+    if (part === "" || part === ".") continue;
+    if (part === "..") {
+      if (names.pop() !== undefined) nodes.pop();
+      continue;
+    }
+    const found = child(folder, part) ?? options.create?.(folder, part);
+    if (found === undefined) return undefined;
+    if (found.type === "symlink" && (options.followLast || pending.length > 0)) {
+      links += 1;
+      if (links > MAX_LINKS) {
+        throw new FlixwrapError("oci-link-loop", { what: "too many links in a path of the image", where: path });
+      }
+      const target = found.target ?? "";
+      if (target === "") return undefined;
+      if (target.startsWith("/")) {
+        nodes.length = 1;
+        names.length = 0;
+      }
+      pending.push(...target.split("/").reverse());
+      continue;
+    }
+    nodes.push(found);
+    names.push(part);
+  }
+  return { nodes, names };
+}

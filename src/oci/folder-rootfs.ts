@@ -1,0 +1,119 @@
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+} from "node:fs";
+import { Readable } from "node:stream";
+import type { ByteSource } from "../core/bytes.ts";
+import { quietContext, type Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { decodeName, encodeName } from "../core/names.ts";
+import type { RootPath } from "../core/paths.ts";
+import { backedRootfs, childPath } from "./backed-rootfs.ts";
+import { CHUNK } from "./file-source.ts";
+import { readFolderXattrs, type FolderXattrs } from "./folder-xattrs.ts";
+import type { NodeType, RootNode, Rootfs } from "./rootfs.ts";
+
+/**
+ * An unpacked root file system. The kernel is only ever asked about paths whose parents were just seen to be
+ * real folders, so no link of the root leads out of it. Sockets have no place in an image and are not seen.
+ * @throws FlixwrapError `oci-no-folder`.
+ */
+export function openFolder(path: string, context: Context = quietContext()): Rootfs {
+  const prefix = path.replace(/\/+$/, "");
+  let xattrs: FolderXattrs | undefined;
+  const xattrsAt = (inside: RootPath) => (xattrs ??= readFolderXattrs(prefix || "/", context)).get(inside) ?? noXattrs;
+  // A root that is itself given through a link is followed, once, by its user's wish.
+  const root = nodeAt(`${prefix}/.`, "/" as RootPath, xattrsAt);
+  if (root?.type !== "directory") throw new FlixwrapError("oci-no-folder", { what: "no such folder", where: path });
+
+  return backedRootfs<RootNode>({
+    description: path,
+    root,
+    child: (folder, name) => nodeAt(prefix + childPath(folder.path, name), childPath(folder.path, name), xattrsAt),
+    names: (folder) => readdirSync(encodeName(prefix + folder.path), { encoding: "buffer" }).map(decodeName),
+    describe: (node) => node,
+    open: (node) => fileSource(prefix + node.path, node.size),
+  });
+}
+
+const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
+
+const types: Readonly<Record<number, NodeType>> = {
+  [constants.S_IFREG]: "file",
+  [constants.S_IFDIR]: "directory",
+  [constants.S_IFLNK]: "symlink",
+  [constants.S_IFCHR]: "character-device",
+  [constants.S_IFBLK]: "block-device",
+  [constants.S_IFIFO]: "fifo",
+};
+
+function nodeAt(
+  hostPath: string,
+  path: RootPath,
+  xattrsAt: (path: RootPath) => ReadonlyMap<string, Uint8Array>,
+): RootNode | undefined {
+  const bytes = encodeName(hostPath);
+  const stat = lstatSync(bytes, { bigint: true, throwIfNoEntry: false });
+  const type = stat && types[Number(stat.mode) & constants.S_IFMT];
+  if (stat === undefined || type === undefined) return undefined;
+  const seconds = stat.mtimeNs / 1_000_000_000n - (stat.mtimeNs % 1_000_000_000n < 0n ? 1n : 0n);
+  return {
+    path,
+    type,
+    mode: Number(stat.mode) & 0o7777,
+    uid: Number(stat.uid),
+    gid: Number(stat.gid),
+    mtime: { seconds: Number(seconds), nanoseconds: Number(stat.mtimeNs - seconds * 1_000_000_000n) },
+    size: type === "file" ? Number(stat.size) : 0,
+    ...(type === "symlink" && { target: decodeName(readlinkSync(bytes, { encoding: "buffer" })) }),
+    ...(type.endsWith("device") && { device: deviceNumbers(stat.rdev) }),
+    identity: `${stat.dev}:${stat.ino}`,
+    // Read only when somebody asks: it takes a child process.
+    get xattrs() {
+      return xattrsAt(path);
+    },
+  };
+}
+
+/** Linux' encoding of dev_t: makedev(3). */
+const deviceNumbers = (rdev: bigint): NonNullable<RootNode["device"]> => ({
+  major: Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)),
+  minor: Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)),
+});
+
+/** Opened anew for each use, never through a link; a file that changed its size meanwhile is an error. */
+function fileSource(path: string, size: number): ByteSource {
+  const open = (): number => {
+    const fd = openSync(encodeName(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+    if (fstatSync(fd).size === size) return fd;
+    closeSync(fd);
+    throw new FlixwrapError("oci-file-changed", { what: "file changed while it was read", where: path });
+  };
+  return {
+    size,
+    read(offset, length) {
+      const bytes = Buffer.alloc(Math.max(0, Math.min(length, size - offset)));
+      const fd = open();
+      try {
+        let filled = 0;
+        for (let got = 1; filled < bytes.length && got > 0; filled += got) {
+          got = readSync(fd, bytes, filled, bytes.length - filled, offset + filled);
+        }
+        return bytes.subarray(0, filled);
+      } finally {
+        closeSync(fd);
+      }
+    },
+    stream: () =>
+      size === 0
+        ? Readable.from([], { objectMode: false })
+        : createReadStream("", { fd: open(), end: size - 1, highWaterMark: CHUNK }),
+  };
+}

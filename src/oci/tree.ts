@@ -1,0 +1,90 @@
+import { memorySource, type ByteSource } from "../core/bytes.ts";
+import type { RootPath } from "../core/paths.ts";
+import { backedRootfs } from "./backed-rootfs.ts";
+import type { RootNode, Rootfs } from "./rootfs.ts";
+
+/** A node of a root file system in memory; hard links are one `Inode` under several names. */
+export type Inode = FolderInode | FileInode | LinkInode | SpecialInode;
+
+export interface InodeAttributes {
+  mode: number;
+  uid: number;
+  gid: number;
+  mtime: RootNode["mtime"];
+  xattrs: ReadonlyMap<string, Uint8Array>;
+}
+
+export interface FolderInode extends InodeAttributes {
+  readonly type: "directory";
+  readonly children: Map<string, Inode>;
+}
+export interface FileInode extends InodeAttributes {
+  readonly type: "file";
+  readonly content: ByteSource;
+}
+export interface LinkInode extends InodeAttributes {
+  readonly type: "symlink";
+  readonly target: string;
+}
+export interface SpecialInode extends InodeAttributes {
+  readonly type: "character-device" | "block-device" | "fifo";
+  readonly device?: NonNullable<RootNode["device"]>;
+}
+
+const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
+
+/** Root-owned, from 1970, without xattrs. */
+export const plainAttributes = (mode: number): InodeAttributes => ({
+  mode,
+  uid: 0,
+  gid: 0,
+  mtime: { seconds: 0, nanoseconds: 0 },
+  xattrs: noXattrs,
+});
+
+/** An empty folder; 0755 and root's is what an image means by a parent it does not list. */
+export const emptyFolder = (attributes: InodeAttributes = plainAttributes(0o755)): FolderInode => ({
+  type: "directory",
+  ...attributes,
+  children: new Map(),
+});
+
+export const childOf = (folder: Inode, name: string): Inode | undefined =>
+  folder.type === "directory" ? folder.children.get(name) : undefined;
+
+/** A tree in memory as a root file system. */
+export function treeRootfs(description: string, root: FolderInode): Rootfs {
+  const identities = new Map<Inode, string>();
+  const identityOf = (inode: Inode): string => {
+    const known = identities.get(inode);
+    if (known !== undefined) return known;
+    const identity = `#${identities.size}`;
+    identities.set(inode, identity);
+    return identity;
+  };
+  return backedRootfs<Inode>({
+    description,
+    root,
+    child: childOf,
+    names: (folder) => (folder.type === "directory" ? folder.children.keys() : []),
+    describe: (inode, path) => describeInode(inode, path, identityOf(inode)),
+    open: (inode) => (inode.type === "file" ? inode.content : memorySource(new Uint8Array())),
+  });
+}
+
+function describeInode(inode: Inode, path: RootPath, identity: string): RootNode {
+  const { type, mode, uid, gid, mtime, xattrs } = inode;
+  return {
+    path,
+    type,
+    mode,
+    uid,
+    gid,
+    mtime,
+    xattrs,
+    identity,
+    size: inode.type === "file" ? inode.content.size : 0,
+    ...(inode.type === "symlink" && { target: inode.target }),
+    ...("device" in inode && { device: inode.device }),
+  };
+}
