@@ -1,0 +1,142 @@
+import type { Readable } from "node:stream";
+import type { ExecaError, Options } from "execa";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+
+/** One child process: which program, what for, and what it is fed. */
+export interface Command {
+  /** Program name, searched in PATH and in the system's `sbin` folders. */
+  readonly tool: string;
+  /** Debian's name of the package that has it, for the message when it is missing. */
+  readonly package: string;
+  /** What it is needed for, after "to": `pack squashfs images`. */
+  readonly purpose: string;
+  readonly args: readonly string[];
+  readonly stdin?: Readable | Uint8Array;
+  readonly cwd?: string;
+  /** Added to the fixed environment (PATH, HOME, TMPDIR, LC_ALL=C, TZ=UTC). */
+  readonly env?: Readonly<Record<string, string>>;
+  /** After so many milliseconds the program is ended and the call fails with `host-tool-timeout`. */
+  readonly timeout?: number;
+}
+
+/** What a program that ran to its end left behind; texts are cut to their last 64 KiB. */
+export interface CommandResult {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const outputLimit = 65_536;
+const shownLines = 5;
+
+/**
+ * Runs a program to its end and returns what it said.
+ * @throws FlixwrapError `host-tool-missing`; `host-tool-failed` for a status other than 0; `host-tool-timeout`;
+ *   `interrupted` when the context's signal ended it; or the very error that `stdin` failed with.
+ */
+export async function runCommand(command: Command, context: Context): Promise<CommandResult> {
+  const result = await tryCommand(command, context);
+  if (result.status !== 0) throw failure(command, result);
+  return result;
+}
+
+/** As {@link runCommand}, but a status other than 0 is a result, not an error. */
+export async function tryCommand(command: Command, context: Context): Promise<CommandResult> {
+  if (context.signal.aborted) throw interruption();
+  // execa costs about 100 ms to load: only those pay who run something.
+  const { execa } = await import("execa");
+  const { stdin } = command;
+  const options = {
+    env: { ...fixedEnvironment(context), ...command.env },
+    extendEnv: false,
+    cancelSignal: context.signal,
+    forceKillAfterDelay: 2000,
+    maxBuffer: outputLimit,
+    stripFinalNewline: true,
+    ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
+    ...(command.timeout === undefined ? {} : { timeout: command.timeout }),
+    ...(stdin === undefined ? { stdin: "ignore" } : { input: stdin }),
+    // Bounded by hand: execa ends a program that says more than maxBuffer.
+    buffer: false,
+    stdout: "pipe",
+    stderr: "pipe",
+  } satisfies Options;
+  const child = execa(command.tool, command.args, options);
+  const [stdout, stderr] = [collectTail(child.stdout), collectTail(child.stderr)];
+  try {
+    await child;
+    return { status: 0, stdout: await stdout, stderr: await stderr };
+  } catch (error) {
+    const failed = error as ExecaError;
+    const cause = failed.cause as (Error & { code?: string }) | undefined;
+    if (cause instanceof FlixwrapError) throw cause;
+    if (failed.isCanceled) throw interruption(error);
+    if (failed.timedOut)
+      throw new FlixwrapError("host-tool-timeout", {
+        what: `${command.tool} did not finish within ${command.timeout} ms`,
+      });
+    if (failed.code === "ENOENT" || failed.code === "EACCES") throw missing(command, error);
+    if (failed.exitCode === undefined && failed.signal === undefined) throw error;
+    const said = await stderr;
+    return {
+      status: failed.exitCode ?? 128,
+      stdout: await stdout,
+      stderr: failed.signal === undefined ? said : `${said}\nended by ${failed.signal}`.trim(),
+    };
+  }
+}
+
+/** The error for a program that is not installed: what needs it, and which package has it. */
+export function missing(command: Pick<Command, "tool" | "package" | "purpose">, cause?: unknown): FlixwrapError {
+  return new FlixwrapError(
+    "host-tool-missing",
+    { what: `${command.tool} is required to ${command.purpose}`, hint: `install package ${command.package}` },
+    { cause },
+  );
+}
+
+function failure(command: Command, result: CommandResult): FlixwrapError {
+  const lines = result.stderr.split("\n").filter((line) => line.trim() !== "");
+  return new FlixwrapError("host-tool-failed", {
+    what: `${command.tool} failed to ${command.purpose}`,
+    got: `exit status ${result.status}`,
+    items: lines.slice(-shownLines),
+  });
+}
+
+function interruption(cause?: unknown): FlixwrapError {
+  return new FlixwrapError("interrupted", { what: "interrupted" }, { cause });
+}
+
+/** Nothing of the caller's locale, time zone or epoch reaches a tool: same input, same bytes. */
+function fixedEnvironment(context: Context): Record<string, string> {
+  const { PATH, HOME, TMPDIR } = context.env;
+  // mkfs programs live in sbin, which an ordinary user's PATH may not have.
+  const folders = [PATH ?? "/usr/local/bin:/usr/bin:/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+  return {
+    PATH: folders.join(":"),
+    LC_ALL: "C",
+    TZ: "UTC",
+    ...(HOME === undefined ? {} : { HOME }),
+    ...(TMPDIR === undefined ? {} : { TMPDIR }),
+  };
+}
+
+async function collectTail(stream: Readable): Promise<string> {
+  let kept: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of stream) {
+      kept.push(chunk as Buffer);
+      size += (chunk as Buffer).length;
+      if (size > 4 * outputLimit) {
+        kept = [Buffer.concat(kept).subarray(-outputLimit)];
+        size = outputLimit;
+      }
+    }
+  } catch {
+    // A killed program's pipe may end early; what it said until then is kept.
+  }
+  return Buffer.concat(kept).subarray(-outputLimit).toString("utf8").trimEnd();
+}

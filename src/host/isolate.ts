@@ -1,0 +1,88 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { tryCommand } from "./command.ts";
+
+/** How a command runs in {@link runIsolated}. */
+export interface Isolation {
+  /** `none` (default): only a loopback device of its own. */
+  readonly network?: "none" | "host";
+  readonly env?: Readonly<Record<string, string>>;
+  /** Milliseconds; 60 000 when not given. */
+  readonly timeout?: number;
+  /** Folders of the host shown inside, read-only, as `[host folder, place inside]`. */
+  readonly binds?: readonly (readonly [string, string])[];
+}
+
+/** How the command ended, and the last 64 KiB of what it said. */
+export interface IsolatedRun {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * Runs a command in a root that holds the folder's `/usr` (and `/opt`) read-only, `/proc`, `/dev`, an empty
+ * `/tmp`, and nothing else of the host: no `/lib64`, no `/etc`, no environment. What runs here needs no library
+ * of the host. Works as root and as an ordinary user, through bubblewrap.
+ * @throws FlixwrapError `host-tool-missing`, `host-tool-timeout`, `interrupted`.
+ */
+export async function runIsolated(
+  folder: string,
+  argv: readonly string[],
+  isolation: Isolation,
+  context: Context,
+): Promise<IsolatedRun> {
+  const shown: (readonly [string, string])[] = [];
+  for (const place of ["/usr", "/opt"])
+    if (await isFolder(join(folder, place))) shown.push([join(folder, place), place]);
+  const variables = Object.entries({ PATH: "/usr/bin:/usr/sbin:/bin", HOME: "/tmp", ...isolation.env });
+  return tryCommand(
+    {
+      tool: "bwrap",
+      package: "bubblewrap",
+      purpose: "run a command inside the extension",
+      timeout: isolation.timeout ?? 60_000,
+      args: [
+        "--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --new-session --clearenv".split(" "),
+        isolation.network === "host" ? [] : ["--unshare-net"],
+        variables.flatMap(([name, value]) => ["--setenv", name, value]),
+        [...shown, ...(isolation.binds ?? [])].flatMap(([from, to]) => ["--ro-bind", from, to]),
+        "--proc /proc --dev /dev --tmpfs /tmp --chdir / --".split(" "),
+        argv,
+      ].flat(),
+    },
+    context,
+  );
+}
+
+/**
+ * {@link runIsolated} as a test: any status but 0 is an error with the last lines the command said.
+ * @throws FlixwrapError `smoke-failed`, and what {@link runIsolated} throws.
+ */
+export async function smokeTest(
+  folder: string,
+  argv: readonly string[],
+  isolation: Isolation,
+  context: Context,
+): Promise<IsolatedRun> {
+  const run = await runIsolated(folder, argv, isolation, context);
+  if (run.status === 0) return run;
+  throw new FlixwrapError("smoke-failed", {
+    what: "the smoke command failed inside the extension",
+    where: argv.join(" "),
+    got: `exit status ${run.status}`,
+    items: `${run.stdout}\n${run.stderr}`
+      .split("\n")
+      .filter((line) => line !== "")
+      .slice(-10),
+  });
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}

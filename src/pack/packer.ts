@@ -1,0 +1,34 @@
+import type { Context } from "../core/context.ts";
+import type { ExtensionTree } from "../extension/tree.ts";
+
+/** What packers can be told; each reads what concerns it. */
+export interface PackOptions {
+  /** All times in the image, in seconds since 1970 (`SOURCE_DATE_EPOCH`); 0 when not given. */
+  readonly epoch?: number;
+  /** squashfs: `zstd` (default), `xz`, `lz4`, `gzip`. */
+  readonly compression?: string;
+  /** The compressor's level, where it has levels. */
+  readonly level?: number;
+  /** Bytes of a data block, where the format has a choice. */
+  readonly blockSize?: number;
+}
+
+/** One row of the table of formats. */
+export interface Packer {
+  readonly kind: "file" | "folder";
+  /** What the result's name ends with after NAME; systemd wants `.raw` for every file system. */
+  readonly suffix: string;
+  /** Whether the first bytes (up to 128 KiB) of a file are of this format. Folders have no such bytes. */
+  readonly recognise: (head: Uint8Array) => boolean;
+  /** Makes the whole result at `output`, a new path. */
+  readonly pack: (tree: ExtensionTree, output: string, options: PackOptions, context: Context) => Promise<void>;
+}
+
+/** Whether `magic` stands at `offset` of `head`. */
+export function hasMagic(head: Uint8Array, offset: number, magic: readonly number[] | string): boolean {
+  const wanted = typeof magic === "string" ? Buffer.from(magic, "latin1") : magic;
+  return (
+    head.length >= offset + wanted.length &&
+    wanted.every((byte: number, index: number) => head[offset + index] === byte)
+  );
+}

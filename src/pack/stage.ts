@@ -1,0 +1,130 @@
+import { constants } from "node:fs";
+import { type FileHandle, chmod, chown, lchown, lutimes, mkdir, open, symlink } from "node:fs/promises";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { encodeName } from "../core/names.ts";
+import type { ExtPath } from "../core/paths.ts";
+import type { ExtensionTree, TreeNode } from "../extension/tree.ts";
+import { runCommand } from "../host/command.ts";
+import { wordSystemError } from "../host/system-error.ts";
+import { currentUser } from "../host/user.ts";
+
+/** What a staged folder could not hold because the user may not give it. */
+export interface StageLosses {
+  /** Paths whose owner is not the tree's. */
+  readonly owners: number;
+  /** Paths whose extended attributes are missing. */
+  readonly xattrs: number;
+}
+
+/**
+ * Writes the tree into `folder`, which must not exist: the one writer of folders. Nothing in it is followed or
+ * overwritten (every node is created anew, parents first, below folders made here). Owners and file capabilities
+ * are given as far as the user may; all times are `epoch` seconds.
+ */
+export async function stageTree(
+  tree: ExtensionTree,
+  folder: string,
+  epoch: number,
+  context: Context,
+): Promise<StageLosses> {
+  const { isRoot } = currentUser();
+  const place = (path: ExtPath) => Buffer.concat([Buffer.from(folder), encodeName(path === "/" ? "" : path)]);
+  const folders: [Buffer, TreeNode][] = [];
+  let at: ExtPath | undefined;
+  try {
+    for (const [path, node] of tree.nodes) {
+      if (context.signal.aborted) throw new FlixwrapError("interrupted", { what: "interrupted" });
+      at = path;
+      const goal = place(path);
+      if (node.type === "directory") {
+        await mkdir(goal, { mode: 0o700 });
+        folders.push([goal, node]);
+      } else if (node.type === "symlink") {
+        await symlink(encodeName(node.target), goal);
+        if (isRoot) await lchown(goal, node.uid, node.gid);
+        await lutimes(goal, epoch, epoch);
+      } else await writeFile(goal, node, epoch, isRoot);
+    }
+    const kept = isRoot ? await writeXattrs(tree, folder, context) : false;
+    // Last and from below: making an entry changes its folder's time, and a folder may be closed to its owner.
+    for (const [goal, node] of folders.reverse()) {
+      if (isRoot) await chown(goal, node.uid, node.gid);
+      await chmod(goal, node.mode);
+      await lutimes(goal, epoch, epoch);
+    }
+    return countLosses(tree, isRoot, kept);
+  } catch (error) {
+    throw wordSystemError(error, "host-stage", "cannot write the extension's folder", `${folder}${at ?? ""}`);
+  }
+}
+
+async function writeFile(
+  goal: Buffer,
+  node: TreeNode & { type: "file" },
+  epoch: number,
+  isRoot: boolean,
+): Promise<void> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  const file = await open(goal, flags, 0o600);
+  try {
+    await writeContent(file, node);
+    if (isRoot) await file.chown(node.uid, node.gid);
+    // After the owner: chown(2) clears setuid.
+    await file.chmod(node.mode);
+    await file.utimes(epoch, epoch);
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeContent(file: FileHandle, node: TreeNode & { type: "file" }): Promise<void> {
+  let offset = 0;
+  for await (const chunk of node.content.stream() as AsyncIterable<Uint8Array>) {
+    for (let done = 0; done < chunk.length;)
+      done += (await file.write(chunk, done, chunk.length - done, offset + done)).bytesWritten;
+    offset += chunk.length;
+  }
+  if (offset !== node.content.size)
+    throw new FlixwrapError("extension-content-size", {
+      what: "a file's content is not as long as its entry says",
+      got: `${offset} bytes`,
+      wanted: `${node.content.size} bytes`,
+    });
+}
+
+/** Node has no setxattr(2): all of them at once through setfattr, in the format of getfattr --dump. */
+async function writeXattrs(tree: ExtensionTree, folder: string, context: Context): Promise<boolean> {
+  const lines: string[] = [];
+  for (const [path, node] of tree.nodes) {
+    if (node.xattrs.size === 0) continue;
+    const escaped = encodeName(`.${path}`)
+      .toString("latin1")
+      .replace(/[^!-[\]-~]/g, (byte) => `\\${byte.charCodeAt(0).toString(8).padStart(3, "0")}`);
+    lines.push(`# file: ${escaped}`);
+    for (const [name, value] of node.xattrs) lines.push(`${name}=0x${Buffer.from(value).toString("hex")}`);
+    lines.push("");
+  }
+  if (lines.length === 0) return true;
+  await runCommand(
+    {
+      tool: "setfattr",
+      package: "attr",
+      purpose: "write file capabilities into a folder",
+      args: ["--no-dereference", "--restore=-"],
+      cwd: folder,
+      stdin: Buffer.from(`${lines.join("\n")}\n`),
+    },
+    context,
+  );
+  return true;
+}
+
+function countLosses(tree: ExtensionTree, isRoot: boolean, kept: boolean): StageLosses {
+  const nodes = [...tree.nodes.values()];
+  const { uid, gid } = currentUser();
+  return {
+    owners: isRoot ? 0 : nodes.filter((node) => node.uid !== uid || node.gid !== gid).length,
+    xattrs: kept ? 0 : nodes.filter((node) => node.xattrs.size > 0).length,
+  };
+}
