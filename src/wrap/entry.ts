@@ -41,7 +41,7 @@ export function parseEntry(text: string): Entry {
 /** A folder of the extension for private files, from `--prefix`; the same rules as for a target. */
 export function parsePrefix(text: string): ExtPath {
   const prefix = extPath(text);
-  if (!text.startsWith("/") || !isInside(prefix)) {
+  if (!text.startsWith("/") || (prefix !== "/opt" && !isInside(prefix))) {
     throw new FlixwrapError("wrap-target-outside", {
       what: "the prefix must lie in /usr or /opt",
       got: text,

@@ -1,0 +1,50 @@
+import { printable } from "../core/errors.ts";
+import type { Outcome } from "../convert.ts";
+import type { Action } from "../extension/plan.ts";
+import type { Terminal } from "./report.ts";
+
+/** The result of a conversion on stdout: the plan after a dry run, else the file. */
+export function printOutcome(terminal: Terminal, outcome: Outcome, json: boolean): void {
+  const { file, plan, image } = outcome;
+  if (json) {
+    const actions = file === undefined ? { actions: plan.actions.map(describeAction) } : {};
+    terminal.out(`${JSON.stringify({ image, ...(file === undefined ? {} : { file }), warnings: plan.warnings, ...actions })}\n`);
+    return;
+  }
+  if (file === undefined) for (const action of plan.actions) terminal.out(`${printable(wordAction(action))}\n`);
+  else terminal.out(`${file.path}\n`);
+}
+
+/** One line: what happens, where, from what, why. */
+function wordAction(action: Action): string {
+  const head = `${action.kind.padEnd(9)} ${action.to}`;
+  switch (action.kind) {
+    case "copy":
+      return `${head} <- ${action.from.path} (${action.why})`;
+    case "patch":
+      return `${head} <- ${action.from.path} [${action.edits.join("; ")}] (${action.why})`;
+    case "symlink":
+      return `${head} -> ${action.target} (${action.why})`;
+    case "write":
+      return `${head} ${action.content.length} bytes (${action.why})`;
+    case "directory":
+      return `${head} ${action.mode.toString(8).padStart(4, "0")} (${action.why})`;
+  }
+}
+
+/** The same as data: sources by path, no contents. */
+function describeAction(action: Action): Record<string, unknown> {
+  const { kind, to, why } = action;
+  switch (action.kind) {
+    case "copy":
+      return { kind, to, why, from: action.from.path, size: action.from.size };
+    case "patch":
+      return { kind, to, why, from: action.from.path, size: action.size, edits: action.edits };
+    case "symlink":
+      return { kind, to, why, target: action.target };
+    case "write":
+      return { kind, to, why, size: action.content.length, mode: action.mode };
+    case "directory":
+      return { kind, to, why, mode: action.mode };
+  }
+}

@@ -1,0 +1,60 @@
+import { Command, CommanderError } from "commander";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { flixCommand } from "./flix.ts";
+import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
+import { readVersion } from "../version.ts";
+
+/** What `main` hands over: the world outside. */
+export interface World {
+  readonly terminal: Terminal;
+  readonly env: Context["env"];
+  readonly signal: AbortSignal;
+}
+
+/** What a command gets to work with. */
+export interface Session extends World {
+  /** A context whose events go to the terminal in this style; errors are reported in it from here on. */
+  context(style: ReportStyle): Context;
+}
+
+/** Runs one command line (without `node` and the script) and gives the exit status. Never throws. */
+export async function runProgram(argv: readonly string[], world: World): Promise<number> {
+  let style: ReportStyle = { json: false, quiet: false };
+  const session: Session = {
+    ...world,
+    context: (wanted) => {
+      style = wanted;
+      return { signal: world.signal, env: world.env, emit: reportTo(world.terminal, wanted) };
+    },
+  };
+  const program = buildProgram(session);
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    return reportError(world.terminal, style, commandName(argv), world.signal.aborted ? interrupted(error) : error);
+  }
+}
+
+function buildProgram(session: Session): Command {
+  const { out, err } = session.terminal;
+  const program = new Command("flixwrap")
+    .description("Turn programs of any image into system extensions that run on any host.")
+    .version(readVersion(), "-V, --version", "print the version")
+    .showHelpAfterError("(--help lists what is possible)")
+    .configureOutput({ writeOut: out, writeErr: err })
+    .exitOverride();
+  for (const command of [flixCommand(session)]) {
+    program.addCommand(command.copyInheritedSettings(program));
+  }
+  return program;
+}
+
+/** An abort surfaces as whatever the interrupted step threw; what the user did is interrupt. */
+function interrupted(error: unknown): FlixwrapError {
+  return new FlixwrapError("interrupted", { what: "interrupted" }, { cause: error });
+}
+
+const commandName = (argv: readonly string[]): string => argv.find((word) => !word.startsWith("-")) ?? "flixwrap";

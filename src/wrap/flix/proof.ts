@@ -1,0 +1,64 @@
+import type { RootPath } from "../../core/paths.ts";
+import type { Plan } from "../../extension/plan.ts";
+import { planRootfs } from "../../extension/plan-rootfs.ts";
+import type { Closure } from "../../loader/closure.ts";
+import { resolveClosure } from "../../loader/index.ts";
+import type { Layout } from "./plan.ts";
+
+/** An object that would not get the library it got in the image. Paths are those of the image. */
+export interface Misdirected {
+  readonly neededBy: RootPath;
+  readonly name: string;
+  readonly got: string | undefined;
+  readonly wanted: string;
+}
+
+/**
+ * Runs the loader's search once more, now on the planned extension, with the bytes that will be shipped: the
+ * sealed loaders, the new run paths, musl's path files. Every request must lead to the file it led to in the
+ * image. What the plan forgot, or what would be looked for on the host, shows here and not on somebody's node.
+ */
+export function provePlan(plan: Plan, layout: Layout): readonly Misdirected[] {
+  const origin = new Map<string, RootPath>();
+  for (const action of plan.actions) if ("from" in action) origin.set(action.to, action.from.path);
+  const chosen = (role: "program" | "library"): RootPath[] =>
+    // On the host, the extension's paths are root paths.
+    layout.files.filter((file) => file.role === role).map(({ to }) => to as string as RootPath);
+  const planned = resolveClosure(planRootfs(plan), chosen("program"), { libraries: chosen("library") });
+
+  const wanted = requestsOf(layout.closure, (path) => path);
+  const got = requestsOf(planned, (path) => origin.get(path));
+  return [...wanted]
+    .filter(([key, { answers }]) => [...answers].join() !== [...(got.get(key)?.answers ?? [])].join())
+    .map(([key, { neededBy, name, answers }]) => ({
+      neededBy,
+      name,
+      got: got.has(key) ? [...got.get(key)!.answers].join(" or ") : undefined,
+      wanted: [...answers].join(" or "),
+    }));
+}
+
+interface Request {
+  readonly neededBy: RootPath;
+  readonly name: string;
+  /** Real files of the image that answer it; several when two programs get different ones. */
+  readonly answers: Set<RootPath>;
+}
+
+/** Who asked for what and got which file, in the image's paths. Loaders' names changed, so they count as one name. */
+function requestsOf(closure: Closure, toImage: (path: RootPath) => RootPath | undefined): Map<string, Request> {
+  const requests = new Map<string, Request>();
+  for (const object of closure.objects) {
+    const answer = toImage(object.node.path);
+    for (const reason of object.reasons) {
+      const neededBy = toImage(reason.neededBy);
+      if (answer === undefined || neededBy === undefined) continue;
+      const name = reason.rule.kind === "interpreter" ? "its loader" : reason.name;
+      const key = `${neededBy}\0${name}`;
+      const request = requests.get(key) ?? { neededBy, name, answers: new Set() };
+      request.answers.add(answer);
+      requests.set(key, request);
+    }
+  }
+  return requests;
+}
