@@ -65,7 +65,11 @@ export async function convert(request: Request, context: Context): Promise<Outco
   const opened = await openImage(reference, { ...options, context });
   try {
     const { image, rootfs } = opened;
-    context.emit({ kind: "step", step: "image", detail: [rootfs.description, image.platform].filter(Boolean).join(" ") });
+    context.emit({
+      kind: "step",
+      step: "image",
+      detail: [rootfs.description, image.platform].filter(Boolean).join(" "),
+    });
 
     const plan = planFlix(rootfs, entries, { name, prefix });
     for (const message of plan.warnings) context.emit({ kind: "warning", message });
@@ -112,7 +116,9 @@ function describeArchitecture(plan: FlixPlan, image: Image): { architecture?: st
   if (rows.has(undefined)) {
     throw new FlixwrapError("wrap-unknown-architecture", {
       what: "no name is known for the architecture of these programs",
-      items: plan.closure.objects.filter(({ elf }) => architectureOfElf(elf) === undefined).map(({ node }) => node.path),
+      items: plan.closure.objects
+        .filter(({ elf }) => architectureOfElf(elf) === undefined)
+        .map(({ node }) => node.path),
     });
   }
   return row === undefined ? {} : { architecture: row.systemd };

@@ -33,26 +33,64 @@ const parsePlatform = (text: string): string => {
 
 /** Where the image comes from. */
 export const imageOptions: readonly OptionRow[] = [
-  { flags: "--platform <platform>", env: "ARCH", parse: parsePlatform, help: "platform to take from a multi-platform image: linux/arm64, or just arm64 (default: this machine's)" },
-  { flags: "--creds <user:password>", env: "FLIXWRAP_CREDS", help: "credentials for the registry, instead of docker's and podman's files; better given by the variable" },
-  { flags: "--cache-dir <folder>", env: "FLIXWRAP_CACHE_DIR", help: "where layers are kept (default: $XDG_CACHE_HOME/flixwrap)" },
+  {
+    flags: "--platform <platform>",
+    env: "ARCH",
+    parse: parsePlatform,
+    help: "platform to take from a multi-platform image: linux/arm64, or just arm64 (default: this machine's)",
+  },
+  {
+    flags: "--creds <user:password>",
+    env: "FLIXWRAP_CREDS",
+    help: "credentials for the registry, instead of docker's and podman's files; better given by the variable",
+  },
+  {
+    flags: "--cache-dir <folder>",
+    env: "FLIXWRAP_CACHE_DIR",
+    help: "where layers are kept (default: $XDG_CACHE_HOME/flixwrap)",
+  },
 ];
 
 /** What the extension is and where it goes. */
 export const extensionOptions: readonly OptionRow[] = [
   { flags: "-o, --output <file>", help: "the image to write (default: NAME.raw, or the folder NAME for --format dir)" },
-  { flags: "--format <format>", env: "FORMAT", choices: ["squashfs", "dir"], default: "squashfs", help: "what to write" },
-  { flags: "--prefix <folder>", default: "/usr/lib/flixwrap", help: "folder for the private files; they go to PREFIX/NAME" },
-  { flags: "--os <id>", env: "OS", default: "_any", help: "ID= of the hosts that may merge it; flatcar adds SYSEXT_LEVEL=1.0" },
+  {
+    flags: "--format <format>",
+    env: "FORMAT",
+    choices: ["squashfs", "dir"],
+    default: "squashfs",
+    help: "what to write",
+  },
+  {
+    flags: "--prefix <folder>",
+    default: "/usr/lib/flixwrap",
+    help: "folder for the private files; they go to PREFIX/NAME",
+  },
+  {
+    flags: "--os <id>",
+    env: "OS",
+    default: "_any",
+    help: "ID= of the hosts that may merge it; flatcar adds SYSEXT_LEVEL=1.0",
+  },
   { flags: "--reload", help: "ask systemd (>= 255) to reload its units after the merge" },
   { flags: "--allow-suid", help: "keep setuid and setgid bits, which are refused otherwise" },
   { flags: "--keep-owners", help: "keep the image's owners instead of root for every file" },
-  { flags: "--epoch <seconds>", env: "SOURCE_DATE_EPOCH", default: "0", parse: parseSeconds, help: "time stamp of every file" },
+  {
+    flags: "--epoch <seconds>",
+    env: "SOURCE_DATE_EPOCH",
+    default: "0",
+    parse: parseSeconds,
+    help: "time stamp of every file",
+  },
 ];
 
 /** How a run behaves. */
 export const runOptions: readonly OptionRow[] = [
-  { flags: "--smoke <command>", repeatable: true, help: "run this in isolation before packing: nothing but the extension's own files, /proc, /dev and an empty /tmp; a failure stops the build" },
+  {
+    flags: "--smoke <command>",
+    repeatable: true,
+    help: "run this in isolation before packing: nothing but the extension's own files, /proc, /dev and an empty /tmp; a failure stops the build",
+  },
   { flags: "--dry-run", help: "print the plan: every file, where it comes from and why; write nothing" },
   { flags: "--json", help: "machine-readable: the result as one JSON line on stdout, events as JSON lines on stderr" },
   { flags: "-q, --quiet", help: "only warnings and errors" },
@@ -63,7 +101,8 @@ export function toOption(row: OptionRow): Option {
   const option = new Option(row.flags, row.help);
   if (row.choices !== undefined) option.choices([...row.choices]);
   if (row.parse !== undefined) option.argParser(row.parse);
-  if (row.default !== undefined) option.default(row.parse === undefined ? row.default : row.parse(row.default), row.default);
+  if (row.default !== undefined)
+    option.default(row.parse === undefined ? row.default : row.parse(row.default), row.default);
   if (row.env !== undefined) option.env(row.env);
   if (row.repeatable) {
     option.argParser((text: string, sofar: readonly string[] | undefined) => [...(sofar ?? []), text]);

@@ -8,7 +8,9 @@ export function printOutcome(terminal: Terminal, outcome: Outcome, json: boolean
   const { file, plan, image } = outcome;
   if (json) {
     const actions = file === undefined ? { actions: plan.actions.map(describeAction) } : {};
-    terminal.out(`${JSON.stringify({ image, ...(file === undefined ? {} : { file }), warnings: plan.warnings, ...actions })}\n`);
+    terminal.out(
+      `${JSON.stringify({ image, ...(file === undefined ? {} : { file }), warnings: plan.warnings, ...actions })}\n`,
+    );
     return;
   }
   if (file === undefined) for (const action of plan.actions) terminal.out(`${printable(wordAction(action))}\n`);

@@ -26,7 +26,11 @@ function sealGlibc(elf: ElfFile): LoaderSeal {
   const files = ["/etc/ld.so.cache", "/etc/ld.so.preload"].flatMap((path) =>
     findString(elf, path).map((offset) => ({ offset, from: path, to: nowhere(path.length) })),
   );
-  const folders = readSystemDirectories(elf).map(({ path, offset }) => ({ offset, from: path, to: padded("/sys", path.length) }));
+  const folders = readSystemDirectories(elf).map(({ path, offset }) => ({
+    offset,
+    from: path,
+    to: padded("/sys", path.length),
+  }));
   if (!files.some(({ from }) => from.endsWith("cache")) || folders.length === 0) throw unknownLoader(elf, "glibc");
   return toSeal([...files, ...folders]);
 }

@@ -51,7 +51,12 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
     ...selection.links.map((link) => ({ kind: "symlink" as const, ...link })),
   ];
   const warnings = [...selection.warnings, ...closure.warnings];
-  const plan = (actions: readonly Action[]): FlixPlan => ({ source: rootfs, actions: [...fixed, ...actions], warnings, closure });
+  const plan = (actions: readonly Action[]): FlixPlan => ({
+    source: rootfs,
+    actions: [...fixed, ...actions],
+    warnings,
+    closure,
+  });
 
   const simple = plan(layOut(layout));
   const misdirected = provePlan(simple, layout);
@@ -165,7 +170,10 @@ function missingLibraries(closure: Closure): FlixwrapError {
 function unservable(misdirected: readonly Misdirected[]): FlixwrapError {
   return new FlixwrapError("wrap-ambiguous-library", {
     what: "two libraries of one name are needed by one process in a way that run paths cannot express",
-    items: misdirected.map(({ neededBy, name, got, wanted }) => `${neededBy} asks for ${name}: gets ${got ?? "nothing"}, should get ${wanted}`),
+    items: misdirected.map(
+      ({ neededBy, name, got, wanted }) =>
+        `${neededBy} asks for ${name}: gets ${got ?? "nothing"}, should get ${wanted}`,
+    ),
     hint: "use flatwrap for this program",
   });
 }

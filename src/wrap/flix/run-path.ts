@@ -14,7 +14,12 @@ type RunPathEdit = Pick<ElfEdits, "runPath">;
  * theirs through it (elf.md, fact 7). musl: the path file beside the private loader has the folders; only a
  * run path of the object's own must move into the sysroot.
  */
-export function runPathOutside(object: LoadedObject, family: "glibc" | "musl", graph: NeedGraph, sysroot: Sysroot): RunPathEdit {
+export function runPathOutside(
+  object: LoadedObject,
+  family: "glibc" | "musl",
+  graph: NeedGraph,
+  sysroot: Sysroot,
+): RunPathEdit {
   const own = graph.foundByRunPathOf(object);
   if (family === "glibc") return setRunPath([...own, ...graph.needs(object), ...graph.reach(object)], sysroot);
   return hasRunPath(object) ? setRunPath(own, sysroot) : {};
@@ -25,7 +30,12 @@ export function runPathOutside(object: LoadedObject, family: "glibc" | "musl", g
  * A DT_RUNPATH would end the inheritance (glibc, elf/dl-load.c), so it becomes a DT_RPATH; a text that is
  * relative to the object stays right, because the sysroot mirrors the root.
  */
-export function runPathInside(object: LoadedObject, family: "glibc" | "musl", graph: NeedGraph, sysroot: Sysroot): RunPathEdit {
+export function runPathInside(
+  object: LoadedObject,
+  family: "glibc" | "musl",
+  graph: NeedGraph,
+  sysroot: Sysroot,
+): RunPathEdit {
   const { rpath, runpath } = object.elf;
   const text = runpath ?? rpath;
   if (text === undefined) return {};

@@ -62,7 +62,12 @@ class Selector {
       }
       if (node.type === "directory") this.#selectFolder(entry, node);
       else if (node.type === "file") this.#selectProgram(entry, node);
-      else throw new FlixwrapError("wrap-entry-special", { what: "cannot ship", where: entry.source, got: `a ${node.type}` });
+      else
+        throw new FlixwrapError("wrap-entry-special", {
+          what: "cannot ship",
+          where: entry.source,
+          got: `a ${node.type}`,
+        });
     }
     return { files: this.#files, links: this.#links, folders: this.#folders, warnings: this.#warnings };
   }

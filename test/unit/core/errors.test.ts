@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { FlixwrapError, printable } from "../../../src/core/errors.ts";
+
+test("an error says what, where, got, wanted and what to do, in one line", () => {
+  const error = new FlixwrapError("oci-digest", {
+    what: "a layer is damaged",
+    where: "example.org/a",
+    got: "sha256:1",
+    wanted: "sha256:2",
+    hint: "try again",
+  });
+  expect(error.message).toBe("a layer is damaged: example.org/a: got sha256:1, wanted sha256:2; try again");
+});
+
+test("items stand on lines of their own, and hostile names cannot move the cursor", () => {
+  const error = new FlixwrapError("wrap-x", { what: "bad names", items: ["a\u001b[2Jb", "c\nd", "\udce9"] });
+  expect(error.message.split("\n")).toEqual(["bad names", "  a\\x1b[2Jb", "  c\\x0ad", "  \\xe9"]);
+});
+
+test("ordinary text stays as it is", () => {
+  expect(printable("/usr/bin/größe 🎉")).toBe("/usr/bin/größe 🎉");
+});
