@@ -97,9 +97,11 @@ export function parseRelease(text: string): ReadonlyMap<string, string> {
   return fields;
 }
 
-function unitList(key: string, units: readonly string[] | undefined): string | undefined {
-  if (units === undefined || units.length === 0) return undefined;
-  return word(key, units.join(" "), /^[A-Za-z0-9:_.@\\-]+( [A-Za-z0-9:_.@\\-]+)*$/);
+const unitName = /^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|target|mount|automount|swap|slice|scope)$/;
+
+function unitList(key: string, units: readonly string[] = []): string | undefined {
+  for (const unit of units) word(key, unit, unitName);
+  return units.length === 0 ? undefined : units.join(" ");
 }
 
 function word(key: string, value: string | undefined, allowed: RegExp): string | undefined {

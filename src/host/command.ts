@@ -50,19 +50,17 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
   const options = {
     env: { ...fixedEnvironment(context), ...command.env },
     extendEnv: false,
-    cancelSignal: context.signal,
-    forceKillAfterDelay: 2000,
-    maxBuffer: outputLimit,
-    stripFinalNewline: true,
+    // A process group of its own: a tool's children hold the pipes open and must end with it.
+    detached: true,
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
-    ...(command.timeout === undefined ? {} : { timeout: command.timeout }),
     ...(stdin === undefined ? { stdin: "ignore" } : { input: stdin }),
-    // Bounded by hand: execa ends a program that says more than maxBuffer.
+    // Bounded here, since execa ends a program that says more than its maxBuffer.
     buffer: false,
     stdout: "pipe",
     stderr: "pipe",
   } satisfies Options;
   const child = execa(command.tool, command.args, options);
+  const end = endGroupOn(child.pid, context.signal, command.timeout);
   const [stdout, stderr] = [collectTail(child.stdout), collectTail(child.stderr)];
   try {
     await child;
@@ -71,8 +69,8 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
     const failed = error as ExecaError;
     const cause = failed.cause as (Error & { code?: string }) | undefined;
     if (cause instanceof FlixwrapError) throw cause;
-    if (failed.isCanceled) throw interruption(error);
-    if (failed.timedOut)
+    if (context.signal.aborted) throw interruption(error);
+    if (end.timedOut())
       throw new FlixwrapError("host-tool-timeout", {
         what: `${command.tool} did not finish within ${command.timeout} ms`,
       });
@@ -84,7 +82,51 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
       stdout: await stdout,
       stderr: failed.signal === undefined ? said : `${said}\nended by ${failed.signal}`.trim(),
     };
+  } finally {
+    end.stop();
   }
+}
+
+const patience = 2000;
+
+/** Ends the group of `pid` on the signal, after the time limit, and when this process ends before it does. */
+function endGroupOn(
+  pid: number | undefined,
+  signal: AbortSignal,
+  limit: number | undefined,
+): { timedOut: () => boolean; stop: () => void } {
+  let timedOut = false;
+  let killer: NodeJS.Timeout | undefined;
+  const send = (name: NodeJS.Signals) => {
+    try {
+      if (pid !== undefined) process.kill(-pid, name);
+    } catch {
+      // Gone already.
+    }
+  };
+  const end = () => {
+    send("SIGTERM");
+    killer ??= setTimeout(() => send("SIGKILL"), patience);
+  };
+  const kill = () => send("SIGKILL");
+  const timer =
+    limit === undefined
+      ? undefined
+      : setTimeout(() => {
+          timedOut = true;
+          end();
+        }, limit);
+  signal.addEventListener("abort", end, { once: true });
+  process.on("exit", kill);
+  return {
+    timedOut: () => timedOut,
+    stop: () => {
+      clearTimeout(timer);
+      clearTimeout(killer);
+      signal.removeEventListener("abort", end);
+      process.off("exit", kill);
+    },
+  };
 }
 
 /** The error for a program that is not installed: what needs it, and which package has it. */
