@@ -49,5 +49,15 @@ export interface MissingLibrary {
   readonly name: string;
   readonly neededBy: RootPath;
   /** Where was looked, in the loader's order. */
-  readonly searched: readonly { readonly rule: SearchRule["kind"]; readonly folder: string; readonly note?: string }[];
+  readonly searched: readonly SearchedFolder[];
+}
+
+export interface SearchedFolder {
+  readonly rule: SearchRule["kind"];
+  /** As the loader spells it; `.` is the folder the program is started in. */
+  readonly folder: string;
+  /** Whose DT_RPATH or DT_RUNPATH it stands in. */
+  readonly owner?: RootPath;
+  /** What was there instead: `no such folder`, `/lib/libx.so is for another machine`. */
+  readonly note?: string;
 }

@@ -1,0 +1,67 @@
+import type { RootPath } from "../core/paths.ts";
+import type { ElfFile } from "../elf/file.ts";
+import type { RootNode } from "../oci/rootfs.ts";
+import type { Closure, LoadedObject, MissingLibrary, Reason } from "./closure.ts";
+
+export interface Arrival {
+  readonly node: RootNode;
+  readonly elf: ElfFile;
+  readonly role: LoadedObject["role"];
+  readonly foundAs?: RootPath;
+  readonly reason?: Reason;
+}
+
+/** The closure while processes add to it: each real file once, each reason once. */
+export class GrowingClosure {
+  readonly #objects = new Map<string, GrowingObject>();
+  readonly #missing = new Map<string, MissingLibrary>();
+  readonly #warnings = new Set<string>();
+
+  add(arrival: Arrival): void {
+    const { node, elf, role } = arrival;
+    let object = this.#objects.get(node.identity);
+    if (object === undefined) {
+      object = { node, elf, role, foundAs: new Set(), reasons: new Map() };
+      this.#objects.set(node.identity, object);
+    }
+    // A library that is also started by itself is a program; the loader stays one though libc.so.6 needs it.
+    if (role === "program" || (role === "interpreter" && object.role === "library")) object.role = role;
+    if (arrival.foundAs !== undefined) object.foundAs.add(arrival.foundAs);
+    if (arrival.reason !== undefined) {
+      const { neededBy, name } = arrival.reason;
+      const key = `${neededBy}\0${name}`;
+      if (!object.reasons.has(key)) object.reasons.set(key, arrival.reason);
+    }
+  }
+
+  miss(missing: MissingLibrary): void {
+    const key = `${missing.neededBy}\0${missing.name}`;
+    if (!this.#missing.has(key)) this.#missing.set(key, missing);
+  }
+
+  warn(warning: string): void {
+    this.#warnings.add(warning);
+  }
+
+  finish(): Closure {
+    return {
+      objects: [...this.#objects.values()].map((object) => ({
+        node: object.node,
+        elf: object.elf,
+        role: object.role,
+        foundAs: object.foundAs.size === 0 ? [object.node.path] : [...object.foundAs],
+        reasons: [...object.reasons.values()],
+      })),
+      missing: [...this.#missing.values()],
+      warnings: [...this.#warnings],
+    };
+  }
+}
+
+interface GrowingObject {
+  readonly node: RootNode;
+  readonly elf: ElfFile;
+  role: LoadedObject["role"];
+  readonly foundAs: Set<RootPath>;
+  readonly reasons: Map<string, Reason>;
+}

@@ -1,0 +1,8 @@
+/** The loader room: what the loaders of a root would map, and why. */
+export type { Closure, LoadedObject, MissingLibrary, Reason, SearchRule, SearchedFolder } from "./closure.ts";
+export { type CompiledIn, readCompiledIn } from "./compiled-in.ts";
+export { explainMissing } from "./explain.ts";
+export { type LoaderFacts, muslPathFile, readLoaderFacts } from "./facts.ts";
+export { loaderFamily } from "./family.ts";
+export { type LoaderPolicy, glibc, musl } from "./policy.ts";
+export { type ResolveOptions, resolveClosure } from "./resolve.ts";
