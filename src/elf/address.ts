@@ -1,0 +1,83 @@
+import { decodeName } from "../core/names.ts";
+import type { ByteSource } from "../core/bytes.ts";
+import { PT } from "./constants.ts";
+import { malformed } from "./problems.ts";
+import type { Phdr } from "./structs.ts";
+
+/** What reading needs of a file: its bytes and a name for messages. */
+export interface Readable {
+  readonly source: ByteSource;
+  readonly name: string;
+}
+
+/** A file whose program headers are known. */
+export interface Mapped extends Readable {
+  readonly segments: readonly Phdr[];
+}
+
+/** A run of bytes of the file. */
+export interface FileRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Exactly `length` bytes from `offset`; anything that does not lie wholly inside the file is an `elf-malformed` error. */
+export function readRange(file: Readable, offset: number | bigint, length: number | bigint, what: string): Uint8Array {
+  const end = BigInt(offset) + BigInt(length);
+  if (end > BigInt(file.source.size)) {
+    throw malformed(file, offset, `${what} out of bounds`, `end at byte ${end}`, `at most ${file.source.size}`);
+  }
+  const bytes = file.source.read(Number(offset), Number(length));
+  if (bytes.length !== Number(length)) throw malformed(file, offset, `${what} cannot be read whole`);
+  return bytes;
+}
+
+/**
+ * Where the bytes at a virtual address lie in the file, and how many follow in the same segment; undefined for an address
+ * that no PT_LOAD fills from the file. The first matching PT_LOAD counts, as for readelf.
+ */
+export function locate(file: Mapped, address: bigint): FileRange | undefined {
+  for (const segment of file.segments) {
+    if (segment.type !== PT.LOAD || address < segment.vaddr || address - segment.vaddr >= segment.filesz) continue;
+    const skipped = address - segment.vaddr;
+    const offset = segment.offset + skipped;
+    const size = BigInt(file.source.size);
+    if (offset >= size) return undefined;
+    const filled = segment.filesz - skipped;
+    return { offset: Number(offset), length: Number(offset + filled > size ? size - offset : filled) };
+  }
+  return undefined;
+}
+
+/** The bytes that the loader sees at `address`. */
+export function readMapped(file: Mapped, address: bigint, length: number | bigint, what: string): Uint8Array {
+  const range = locate(file, address);
+  if (range === undefined || BigInt(length) > BigInt(range.length)) {
+    throw malformed(
+      file,
+      range?.offset ?? 0,
+      `${what} is not mapped from the file`,
+      `address 0x${address.toString(16)}`,
+    );
+  }
+  return readRange(file, range.offset, length, what);
+}
+
+const stringStep = 256;
+
+/** The NUL-terminated string at `offset`, found within `length` bytes and not longer than `limit`. */
+export function readString(file: Readable, offset: number, length: number, limit: number, what: string): string {
+  const parts: Uint8Array[] = [];
+  const most = Math.min(length, limit + 1);
+  for (let done = 0; done < most; done += stringStep) {
+    const step = Math.min(stringStep, most - done);
+    const bytes = readRange(file, offset + done, step, what);
+    const end = bytes.indexOf(0);
+    if (end >= 0) {
+      parts.push(bytes.subarray(0, end));
+      return decodeName(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
+    }
+    parts.push(bytes);
+  }
+  throw malformed(file, offset, `${what} has no end`, `no NUL in ${most} bytes`);
+}
