@@ -1,4 +1,5 @@
-import { Readable } from "node:stream";
+import { Readable, addAbortSignal } from "node:stream";
+import type { ByteSource } from "../core/bytes.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
 import type { ExtPath } from "../core/paths.ts";
@@ -25,17 +26,17 @@ async function* tarChunks(tree: ExtensionTree, epoch: number, signal?: AbortSign
     if (path === "/") continue;
     signal?.throwIfAborted();
     yield tarHeader(path, node, epoch);
-    if (node.type === "file" && node.content.size > 0) yield* contentChunks(path, node.content);
+    if (node.type === "file" && node.content.size > 0) yield* contentChunks(path, node.content, signal);
   }
   yield padding;
 }
 
-async function* contentChunks(
-  path: ExtPath,
-  content: { readonly size: number; stream(): Readable },
-): AsyncGenerator<Uint8Array> {
+async function* contentChunks(path: ExtPath, content: ByteSource, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   let left = content.size;
-  for await (const chunk of content.stream() as AsyncIterable<Uint8Array>) {
+  const stream = content.stream();
+  // A source that stands still must not hold up an interruption.
+  if (signal !== undefined) addAbortSignal(signal, stream);
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
     left -= chunk.length;
     if (left < 0) break;
     yield chunk;

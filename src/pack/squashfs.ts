@@ -20,17 +20,20 @@ export const squashfs: Packer = {
     const epoch = options.epoch ?? 0;
     await runCommand(
       {
-        tool: "sqfstar",
+        // sqfstar is this very program under another name, but 4.5.1 takes no compressor options under that name.
+        tool: "mksquashfs",
         package: "squashfs-tools",
         purpose: "pack squashfs images",
-        // sqfstar 4.5.1: -root-time 0 is ignored (hence the variable), and the root folder would be 0777.
+        // mksquashfs 4.5.1: -root-time 0 is ignored (hence the variable), and the root folder would be 0777.
         args: [
+          "-",
+          output,
+          "-tar",
           ...compressionArgs(options),
           ..."-root-mode 0755 -root-uid 0 -root-gid 0".split(" "),
           "-exit-on-error",
           "-quiet",
           "-no-progress",
-          output,
         ],
         env: { SOURCE_DATE_EPOCH: String(epoch) },
         stdin: openTar(tree, epoch, context.signal),
