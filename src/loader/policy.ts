@@ -20,6 +20,8 @@ export interface LoaderPolicy {
   };
   /** A file of another class or machine: looked past, or the end of the search. Every other defect ends it. */
   readonly foreign: "skip" | "fatal";
+  /** A program that is asked for as a library is a defect (glibc 2.30: DF_1_PIE too). */
+  readonly refusesPrograms: boolean;
   /** A link loop on the way to a file ends that list only, or the whole search. */
   readonly loop: "end-list" | "end-search";
   /** Whether the asking object's DF_1_NODEFLIB shuts the default folders. */
@@ -82,6 +84,7 @@ export const glibc: LoaderPolicy = {
   hwcaps: true,
   loaded: { soname: true, requests: true },
   foreign: "skip",
+  refusesPrograms: true,
   loop: "end-list",
   noDefaultLib: true,
   filters: true,
@@ -107,6 +110,7 @@ export const musl: LoaderPolicy = {
     reserved: /^lib(?:c|pthread|rt|m|dl|util|xnet)\./,
   },
   foreign: "fatal",
+  refusesPrograms: false,
   loop: "end-search",
   noDefaultLib: false,
   filters: false,

@@ -1,4 +1,5 @@
 import { type RootPath, parentOf } from "../core/paths.ts";
+import { DF_1, ET } from "../elf/constants.ts";
 import type { ElfFile } from "../elf/file.ts";
 import type { RootNode } from "../oci/rootfs.ts";
 import type { SearchRule, SearchedFolder } from "./closure.ts";
@@ -67,7 +68,7 @@ export function search(world: SearchWorld, name: string, asker: Asker): SearchRe
         addRow(rows, candidate, missingFolderNote(world, candidate));
         continue;
       }
-      const opening = world.openObject(location.node);
+      const opening = openLibrary(world, location.node);
       if (opening === "foreign" && world.facts.policy.foreign === "skip") {
         addRow(rows, candidate, `${candidate.path} is for another machine`);
       } else if (opening === "foreign" || "defect" in opening) {
@@ -88,6 +89,14 @@ export function search(world: SearchWorld, name: string, asker: Asker): SearchRe
     }
   }
   return { kind: "missing", searched: rows };
+}
+
+function openLibrary(world: SearchWorld, node: RootNode): Opening {
+  const opening = world.openObject(node);
+  if (opening === "foreign" || "defect" in opening || !world.facts.policy.refusesPrograms) return opening;
+  if (opening.type === ET.EXEC) return { defect: "cannot dynamically load executable" };
+  const isPie = (opening.flags1 & DF_1.PIE) !== 0;
+  return isPie ? { defect: "cannot dynamically load position-independent executable" } : opening;
 }
 
 function* candidateLists(world: SearchWorld, name: string, asker: Asker): Iterable<Iterable<Candidate>> {

@@ -1,0 +1,208 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join, posix } from "node:path";
+import type { Closure } from "../../../src/loader/index.ts";
+
+/** One node of a fixture's root: an object to link, a link, text, or a change to the bytes of an object. */
+export type FixtureNode =
+  | ObjectSpec
+  | { readonly link: string }
+  | { readonly hardlink: string }
+  | { readonly text: string }
+  | { readonly folder: true };
+
+export interface ObjectSpec {
+  /** By default what stands in a `bin` folder. */
+  readonly program?: boolean;
+  /** DT_NEEDED, as it shall stand in the table. */
+  readonly needs?: readonly string[];
+  readonly soname?: string;
+  readonly rpath?: string;
+  readonly runpath?: string;
+  /** Further options for ld. */
+  readonly ld?: readonly string[];
+  /** C source; an object without any is empty. */
+  readonly code?: string;
+  /** Bytes to set afterwards: offset -> value. */
+  readonly bytes?: Readonly<Record<number, number>>;
+}
+
+/** Builds fixture roots below one temporary folder and runs loaders inside them. */
+export class FixtureRoots {
+  readonly #work = mkdtempSync(join(tmpdir(), "flixwrap-loader-"));
+  readonly #family: "glibc" | "musl";
+  readonly #enter: string;
+  #count = 0;
+
+  constructor(family: "glibc" | "musl") {
+    this.#family = family;
+    this.#enter = this.#compileEnter();
+  }
+
+  remove(): void {
+    rmSync(this.#work, { recursive: true });
+  }
+
+  /** The folder of a new root with `nodes`, the loader and its C library. */
+  build(nodes: Readonly<Record<string, FixtureNode>>): string {
+    const root = join(this.#work, `root-${this.#count++}`);
+    mkdirSync(join(root, "proc"), { recursive: true });
+    for (const [path, file] of Object.entries(runtimes[this.#family].files)) {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      copyFileSync(file, join(root, path));
+    }
+    for (const [path, node] of Object.entries(nodes)) {
+      const at = join(root, path);
+      mkdirSync(dirname(at), { recursive: true });
+      if ("link" in node) symlinkSync(node.link, at);
+      else if ("hardlink" in node) linkSync(join(root, node.hardlink), at);
+      else if ("text" in node) writeFileSync(at, node.text);
+      else if ("folder" in node) mkdirSync(at);
+      else this.#linkObject(at, node);
+    }
+    return root;
+  }
+
+  /** Copies a (static) program of this machine into a root, at the same path. */
+  copyIn(root: string, path: string): void {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    copyFileSync(path, join(root, path));
+  }
+
+  /** Runs a command inside a root, chroot(2)-ed. */
+  run(root: string, ...command: readonly string[]): { readonly stdout: string; readonly stderr: string } {
+    const { stdout, stderr } = spawnSync(this.#enter, [root, ...command], { encoding: "utf8", env: {} });
+    return { stdout, stderr };
+  }
+
+  /** What the live loader says it would map for `program`: `NAME => PATH` lines in its order, loader excluded. */
+  list(
+    root: string,
+    program: string,
+    ...options: readonly string[]
+  ): { readonly lines: string[]; readonly stderr: string } {
+    const { interpreter } = runtimes[this.#family];
+    // glibc: started by the kernel as always, only traced; musl knows `--list` alone.
+    const direct = this.#family === "glibc" && options.length === 0;
+    const command = direct ? [program] : [interpreter, ...options, "--list", program];
+    const { stdout, stderr } = this.run(root, ...command);
+    const failed = [...stderr.matchAll(/^Error loading shared library (\S+): .* \(needed by/gm)];
+    return { lines: [...parseList(stdout, root), ...failed.map(([, name]) => `${name} => not found`)], stderr };
+  }
+
+  #linkObject(at: string, spec: ObjectSpec): void {
+    const isProgram = spec.program ?? /\/bin\/[^/]+$/.test(at);
+    const stubs = (spec.needs ?? []).map((name, index) => {
+      const stub = join(this.#work, `stub-${index}-${Buffer.from(name).toString("hex")}.so`);
+      if (!existsSync(stub)) this.#gcc(["-shared", `-Wl,-soname,${name}`, "-o", stub], "");
+      return stub;
+    });
+    const runPath = spec.runpath ?? spec.rpath;
+    const options = [
+      ...(isProgram
+        ? [
+            spec.ld?.includes("-no-pie") ? "-no-pie" : "-pie",
+            `-Wl,--dynamic-linker=${runtimes[this.#family].interpreter}`,
+          ]
+        : ["-shared"]),
+      ...(spec.soname === undefined ? [] : [`-Wl,-soname,${spec.soname}`]),
+      ...(runPath === undefined ? [] : [`-Wl,-rpath,${runPath}`]),
+      spec.runpath === undefined ? "-Wl,--disable-new-dtags" : "-Wl,--enable-new-dtags",
+      ...(spec.ld ?? []).filter((option) => option !== "-no-pie").map((option) => `-Wl,${option}`),
+      "-Wl,--no-as-needed",
+    ];
+    const code = spec.code ?? (isProgram ? "void _start(void) {}" : "");
+    this.#gcc([...options, "-o", at], code, stubs);
+    if (spec.bytes === undefined) return;
+    const bytes = readFileSync(at);
+    for (const [offset, value] of Object.entries(spec.bytes)) bytes[Number(offset)] = value;
+    writeFileSync(at, bytes);
+  }
+
+  #gcc(options: readonly string[], code: string, libraries: readonly string[] = []): void {
+    execFileSync("gcc", ["-nostdlib", "-x", "c", "-", ...options, "-x", "none", ...libraries], { input: code });
+  }
+
+  #compileEnter(): string {
+    const program = join(this.#work, "enter");
+    execFileSync("gcc", ["-x", "c", "-", "-o", program], { input: enterSource });
+    return program;
+  }
+}
+
+/** Without root, mount(2) and chroot(2) are allowed inside namespaces of one's own. glibc takes $ORIGIN from /proc. */
+const enterSource = `
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  char proc[4096];
+  snprintf(proc, sizeof proc, "%s/proc", argv[1]);
+  if (unshare(CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) != 0) { perror("unshare"); return 125; }
+  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+  if (mount("/proc", proc, NULL, MS_BIND | MS_REC, NULL) != 0) { perror(proc); return 125; }
+  if (chroot(argv[1]) != 0 || chdir("/") != 0) { perror(argv[1]); return 125; }
+  setenv("LD_TRACE_LOADED_OBJECTS", "1", 1);
+  execv(argv[2], argv + 2);
+  perror(argv[2]);
+  return 126;
+}`;
+
+const multiarch: string = execFileSync("gcc", ["-print-multiarch"], { encoding: "utf8" }).trim();
+const glibcInterpreter = execFileSync("gcc", ["-print-file-name=ld-linux-x86-64.so.2"], { encoding: "utf8" }).trim();
+
+/** The C libraries of this machine and where fixtures have them. */
+export const runtimes = {
+  glibc: {
+    interpreter: "/lib64/ld-linux-x86-64.so.2",
+    files: {
+      "/lib64/ld-linux-x86-64.so.2": glibcInterpreter,
+      [`/lib/${multiarch}/libc.so.6`]: `/lib/${multiarch}/libc.so.6`,
+    } as Readonly<Record<string, string>>,
+  },
+  musl: {
+    interpreter: "/lib/ld-musl-x86_64.so.1",
+    files: { "/lib/ld-musl-x86_64.so.1": "/lib/ld-musl-x86_64.so.1" } as Readonly<Record<string, string>>,
+  },
+} as const;
+
+/** `NAME => PATH` lines of `ld.so --list`, of musl's too; the loader left out, paths as the kernel walks them. */
+export function parseList(stdout: string, root: string): string[] {
+  return stdout.split("\n").flatMap((line) => {
+    const [, name, path] = /^\t(\S+)(?: => (.+?))?(?: \(0x[0-9a-f]+\))?$/.exec(line) ?? [];
+    if (name === undefined || /ld-(?:linux|musl)/.test(path ?? name) || name.startsWith("linux-vdso")) return [];
+    return [`${name} => ${path === "not found" ? path : withoutParents(path ?? name, root)}`];
+  });
+}
+
+/** `/a/link/..` is the parent of where the link leads; fixtures have relative links only on such ways. */
+function withoutParents(path: string, root: string): string {
+  if (!path.includes("/../")) return posix.normalize(posix.resolve("/", path));
+  return realpathSync.native(`${root}${dirname(path)}`).slice(realpathSync.native(root).length) + `/${basename(path)}`;
+}
+
+/** A closure in the words of {@link parseList}, found objects first. */
+export function wordClosure(closure: Closure): string[] {
+  const found = closure.objects
+    .filter(({ role }) => role === "library")
+    // A name with a slash is listed with its tokens expanded: as the path alone.
+    .map(
+      ({ foundAs, reasons: [reason] }) => `${reason!.name.includes("/") ? foundAs[0] : reason!.name} => ${foundAs[0]}`,
+    );
+  return [...found, ...new Set(closure.missing.map(({ name }) => `${name} => not found`))];
+}
