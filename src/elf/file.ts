@@ -4,7 +4,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import { locate, readRange, readString, type FileRange, type Mapped, type Readable } from "./address.ts";
 import { DF_1, DT, EI, PN_XNUM, PT } from "./constants.ts";
 import type { Format } from "./layout.ts";
-import { malformed } from "./problems.ts";
+import { hex, malformed } from "./problems.ts";
 import { Dyn, Ehdr, Phdr, Shdr } from "./structs.ts";
 
 /**
@@ -53,6 +53,9 @@ export interface DynamicEntry {
   readonly value: bigint;
 }
 
+/** A file whose dynamic table has been read. */
+type WithDynamic = Mapped & Pick<ElfFile, "dynamic">;
+
 /** The kernel refuses a longer PT_INTERP (fs/binfmt_elf.c: PATH_MAX), and open(2) a longer name. */
 const pathMax = 4096;
 /** Run paths of build trees reach tens of kilobytes. */
@@ -79,21 +82,19 @@ export function readElf(source: ByteSource, name: string): ElfFile {
   const interpreter = readInterpreter(mapped);
   const dynamicRange = findDynamic(mapped);
   const dynamic = dynamicRange === undefined ? [] : readDynamic(mapped, format, dynamicRange);
-  const readText = stringReader(mapped, dynamic);
-  const texts = (tag: number) => dynamic.filter((entry) => entry.tag === tag).map((entry) => readText(entry, pathMax));
-  // Of a tag that stands twice glibc and musl keep the last (elf/get-dynamic-info.h, ldso/dynlink.c decode_vec).
-  const last = (tag: number) => dynamic.findLast((entry) => entry.tag === tag);
-  const text = (tag: number, limit = pathMax) => {
-    const entry = last(tag);
-    return entry === undefined ? undefined : readText(entry, limit);
+  const file: WithDynamic = { ...mapped, dynamic };
+  const texts = (tag: number) =>
+    dynamic.filter((entry) => entry.tag === tag).map((entry) => readDynamicString(file, entry.value));
+  const text = (tag: number, limit?: number) => {
+    const offset = lastValue(file, tag);
+    return offset === undefined ? undefined : readDynamicString(file, offset, limit);
   };
-  const bits = (tag: number) => Number((last(tag)?.value ?? 0n) & 0xffffffffn);
+  const bits = (tag: number) => Number((lastValue(file, tag) ?? 0n) & 0xffffffffn);
   const flags1 = bits(DT.FLAGS_1);
   return {
-    ...mapped,
+    ...file,
     ...format,
     header,
-    dynamic,
     ...given({ dynamicRange, interpreter }),
     machine: header.machine,
     type: header.type,
@@ -173,14 +174,31 @@ function readDynamic(file: Readable, format: Format, range: FileRange): DynamicE
   return (end < 0 ? entries : entries.slice(0, end)).map(({ tag, value }) => ({ tag: Number(tag), value }));
 }
 
-function stringReader(file: Mapped, dynamic: readonly DynamicEntry[]): (entry: DynamicEntry, limit: number) => string {
-  const table = dynamic.findLast((entry) => entry.tag === DT.STRTAB);
-  return (entry, limit) => {
-    // As the loader: from DT_STRTAB on, whatever DT_STRSZ says, as far as the segment is filled.
-    const range = table === undefined ? undefined : locate(file, table.value + entry.value);
-    if (range === undefined) {
-      throw malformed(file, 0, "dynamic string is not in the file", `string offset 0x${entry.value.toString(16)}`);
-    }
-    return readString(file, range.offset, range.length, limit, "dynamic string");
+/** The string at `offset` of the dynamic string table, of at most `limit` bytes. */
+export function readDynamicString(file: WithDynamic, offset: number | bigint, limit = pathMax): string {
+  // As the loader: from DT_STRTAB on, whatever DT_STRSZ says, as far as the segment is filled.
+  const table = lastValue(file, DT.STRTAB);
+  const range = table === undefined ? undefined : locate(file, table + BigInt(offset));
+  if (range === undefined) {
+    throw malformed(file, 0, "dynamic string is not in the file", `string offset ${hex(offset)}`);
+  }
+  return readString(file, range.offset, range.length, limit, "dynamic string");
+}
+
+/** {@link readDynamicString} for many strings: the table is read once. */
+export function openDynamicStrings(file: WithDynamic): (offset: number) => string {
+  const address = lastValue(file, DT.STRTAB);
+  const range = address === undefined ? undefined : locate(file, address);
+  const size = Number(lastValue(file, DT.STRSZ) ?? 0n);
+  if (range === undefined || size > range.length) return (offset) => readDynamicString(file, offset, runPathMax);
+  const bytes = readRange(file, range.offset, size, "dynamic string table");
+  return (offset) => {
+    const end = bytes.indexOf(0, offset);
+    return end < 0 ? readDynamicString(file, offset, runPathMax) : decodeName(bytes.subarray(offset, end));
   };
+}
+
+/** The value of a tag. Of one that stands twice glibc and musl keep the last (elf/get-dynamic-info.h, ldso/dynlink.c). */
+export function lastValue(file: Pick<ElfFile, "dynamic">, tag: number): bigint | undefined {
+  return file.dynamic.findLast((entry) => entry.tag === tag)?.value;
 }

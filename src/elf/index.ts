@@ -4,3 +4,20 @@ export { planEdits, type ElfEdits, type ElfPatch, type Growth } from "./edit.ts"
 export { findString, readSystemDirectories } from "./find.ts";
 export { DF, DF_1, DT, EM, ET, PF, PT } from "./constants.ts";
 export type { Format } from "./layout.ts";
+export {
+  readDefinedVersions,
+  readNeededVersions,
+  type DefinedVersion,
+  type NeededVersion,
+  type NeededVersions,
+} from "./versions.ts";
+export {
+  buildIdOf,
+  dlopenEntriesOf,
+  gnuPropertiesOf,
+  readNotes,
+  type DlopenEntry,
+  type GnuProperty,
+  type Note,
+} from "./notes.ts";
+export { countSymbols, findDynamicSymbol, readDynamicSymbols, type DynamicSymbol } from "./symbols.ts";
