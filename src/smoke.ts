@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { parseArgsStringToArgv } from "string-argv";
 import type { Context } from "./core/context.ts";
 import { FlixwrapError } from "./core/errors.ts";
@@ -14,8 +15,9 @@ const shownLines = 5;
  */
 export async function runSmokeTests(tree: ExtensionTree, commands: readonly string[], context: Context): Promise<void> {
   if (commands.length === 0) return;
-  await withTempFolder(context, async (folder) => {
-    await stageTree(tree, folder);
+  await withTempFolder(context, async (temporary) => {
+    const folder = join(temporary, "extension");
+    await stageTree(tree, folder, 0, context);
     for (const command of commands) {
       const argv = parseArgsStringToArgv(command);
       if (argv.length === 0) throw new FlixwrapError("usage", { what: "--smoke needs a command" });

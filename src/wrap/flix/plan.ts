@@ -114,7 +114,7 @@ function placeInside(object: LoadedObject, layout: Layout): Action[] {
     .filter((path) => path !== to)
     .map((path): Action => ({ kind: "symlink", to: path, target: relativeLink(path, to), why }));
   if (object.role === "interpreter") {
-    const { writes, edits } = sealLoader(object.elf, loaderFamily(object.elf));
+    const { writes, edits } = sealLoader(object.elf);
     return [{ kind: "patch", from: object.node, to, why, writes, edits, size: object.node.size }, ...links];
   }
   const edits = layout.explicit.has(object.node.path)

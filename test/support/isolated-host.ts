@@ -1,0 +1,70 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Ended } from "./program.ts";
+
+/** A made-up immutable host: a root folder that extensions are laid over and commands run in. */
+export interface Host {
+  readonly root: string;
+  /** Runs a command in the host's root with the extensions' trees on top of its /usr; no network. */
+  run(argv: readonly string[], options?: HostRun): Ended;
+}
+
+interface HostRun {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Folders shown inside at the same path, writable. */
+  readonly shared?: readonly string[];
+  /** Words before the command, run outside of the host: `strace …`. */
+  readonly prefix?: readonly string[];
+}
+
+/** A host without any library: static busybox in /usr/bin, nothing else. */
+export function busyboxHost(root: string): Host {
+  mkdirSync(join(root, "usr/bin"), { recursive: true });
+  for (const folder of ["etc", "proc", "dev", "tmp", "run", "usr/lib"])
+    mkdirSync(join(root, folder), { recursive: true });
+  symlinkSync("usr/bin", join(root, "bin"));
+  symlinkSync("usr/lib", join(root, "lib"));
+  symlinkSync("usr/lib", join(root, "lib64"));
+  symlinkSync("bin", join(root, "usr/sbin"));
+  cpSync("/bin/busybox", join(root, "usr/bin/busybox"));
+  for (const applet of ["sh", "ls", "cat", "wget", "sleep", "env", "id"])
+    symlinkSync("busybox", join(root, "usr/bin", applet));
+  writeFileSync(join(root, "etc/os-release"), "ID=busybox\n");
+  writeFileSync(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n");
+  writeFileSync(join(root, "etc/group"), "root:x:0:\nnogroup:x:65534:\n");
+  return hostAt(root);
+}
+
+/** A {@link busyboxHost} whose C library is musl: Debian's, at the place every musl program looks for it. */
+export function muslHost(root: string): Host {
+  const host = busyboxHost(root);
+  const musl = execFileSync("bash", ["-c", "ls /usr/lib/*-linux-musl/libc.so"], { encoding: "utf8" }).trim();
+  cpSync(musl, join(root, "usr/lib", `ld-musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`));
+  return host;
+}
+
+/** Lays a staged extension (a folder with usr/) over the host's own files, as the merge would. */
+export function merge(host: Host, extension: string): void {
+  execFileSync("cp", ["-a", "--", `${join(extension, "usr")}/.`, join(host.root, "usr")]);
+  if (existsSync(join(extension, "opt"))) execFileSync("cp", ["-a", "--", join(extension, "opt"), host.root]);
+}
+
+function hostAt(root: string): Host {
+  return {
+    root,
+    run(argv, { env = {}, shared = [], prefix = [] } = {}) {
+      const isolation = [
+        ...["bwrap", "--bind", root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-net"],
+        ...shared.flatMap((folder) => ["--bind", folder, folder]),
+        ...["--clearenv", "--setenv", "PATH", "/usr/bin"],
+        ...Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
+        "--",
+        ...argv,
+      ];
+      const [command, ...args] = [...prefix, ...isolation];
+      const { status, stdout, stderr } = spawnSync(command!, args, { encoding: "utf8", maxBuffer: 1 << 28 });
+      return { status, stdout, stderr };
+    },
+  };
+}
