@@ -1,0 +1,240 @@
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { open } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { basename, join } from "node:path";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { withLock } from "./cache-lock.ts";
+import { checkDigest, digestOf, splitDigest, type Digest } from "./digest.ts";
+import { isAlive, ownToken } from "./process-token.ts";
+
+/**
+ * A content-addressed store on disk: manifests and configurations in `blobs`, uncompressed layers by their
+ * diffID in `layers`. Everything is written under `tmp`, checked, then renamed, so that any number of
+ * processes may use it and a kill leaves only a file in `tmp` that the next run removes.
+ *
+ * Hashing a layer at each use would cost more than the conversion. So a finished file is sealed: its
+ * modification time is a function of its size. Whatever writes to it, cuts it or copies it breaks the seal, and
+ * then it is hashed again before it is used. Its access time is when it was last used.
+ */
+export interface Cache {
+  readonly folder: string;
+  /** The bytes of a small blob when it is there and intact. */
+  readBlob(digest: Digest): Buffer | undefined;
+  writeBlob(digest: Digest, bytes: Uint8Array): void;
+  /**
+   * The uncompressed layer of a diffID as an open file, which its caller closes. It is made by `produce` when
+   * it is not there; one process does so, others wait for it.
+   * @throws FlixwrapError `oci-digest-mismatch` and whatever `produce` throws; nothing is kept then.
+   */
+  openLayer(
+    diffId: Digest,
+    produce: () => AsyncIterable<Uint8Array>,
+    context: Context,
+  ): Promise<{ readonly fd: number; readonly size: number }>;
+}
+
+/** The first part changes with the format, so that an older program never meets a newer cache. */
+const VERSION = "v1";
+/** Of another container's process, where nothing better can be known: seconds. */
+const FOREIGN_AGE = 24 * 60 * 60;
+
+/** `$XDG_CACHE_HOME/flixwrap`, else `~/.cache/flixwrap` (XDG base directory specification). */
+export function usualCacheFolder(env: Context["env"]): string {
+  const home = env.HOME ?? "/";
+  return join(env.XDG_CACHE_HOME?.startsWith("/") ? env.XDG_CACHE_HOME : join(home, ".cache"), "flixwrap");
+}
+
+/** @throws FlixwrapError `oci-cache` when the folder cannot be made or written. */
+export function openCache(folder: string): Cache {
+  const root = join(folder, VERSION);
+  const temporary = join(root, "tmp");
+  const locks = join(root, "locks");
+  try {
+    for (const part of ["blobs/sha256", "blobs/sha512", "layers/sha256", "layers/sha512", "tmp", "locks"]) {
+      mkdirSync(join(root, part), { recursive: true, mode: 0o700 });
+    }
+    accessSync(temporary, constants.W_OK);
+    sweep(temporary, (path) => basename(path));
+    sweep(locks, (path) => readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw cacheError("cannot use the cache", folder, cause);
+  }
+  const temporaryName = (): string => join(temporary, `${ownToken()}-${randomBytes(6).toString("hex")}`);
+  const pathOf = (kind: "blobs" | "layers", digest: Digest): string => join(root, kind, ...splitDigest(digest));
+
+  return {
+    folder,
+    readBlob(digest) {
+      const path = pathOf("blobs", digest);
+      try {
+        const bytes = readFileSync(path);
+        if (digestOf(bytes, digest) === digest) return bytes;
+        rmSync(path, { force: true });
+      } catch (error) {
+        if (!isMissing(error)) throw cacheError("cannot read the cache", path, error);
+      }
+      return undefined;
+    },
+    writeBlob(digest, bytes) {
+      const path = temporaryName();
+      try {
+        writeFileSync(path, bytes, { flag: "wx", mode: 0o444 });
+        renameSync(path, pathOf("blobs", digest));
+      } catch (error) {
+        rmSync(path, { force: true });
+        throw cacheError("cannot write to the cache", path, error);
+      }
+    },
+    async openLayer(diffId, produce, context) {
+      const path = pathOf("layers", diffId);
+      return (
+        (await openSealed(path, diffId)) ??
+        (await withLock(join(locks, splitDigest(diffId).join("-")), context.signal, async () => {
+          const present = await openSealed(path, diffId);
+          if (present !== undefined) return present;
+          const made = temporaryName();
+          try {
+            await writeChecked(made, diffId, produce());
+            renameSync(made, path);
+          } catch (error) {
+            rmSync(made, { force: true });
+            throw isSystemError(error) ? cacheError("cannot write to the cache", path, error) : error;
+          }
+          const fd = openSync(path, "r");
+          return { fd, size: fstatSync(fd).size };
+        }))
+      );
+    },
+  };
+}
+
+/** Seconds since 1970 that a finished file of this size bears. */
+export const sealOf = (size: number): number => 1 + (size % 1_000_000_000);
+
+/** An intact file, open; undefined when there is none. A broken seal is mended or the file removed. */
+async function openSealed(path: string, digest: Digest): Promise<{ fd: number; size: number } | undefined> {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw cacheError("cannot read the cache", path, error);
+  }
+  const { size, mtimeMs } = fstatSync(fd);
+  if (mtimeMs !== sealOf(size) * 1000 && !(await hasDigest(path, digest))) {
+    closeSync(fd);
+    rmSync(path, { force: true });
+    return undefined;
+  }
+  seal(fd, size);
+  return { fd, size };
+}
+
+function seal(fd: number, size: number): void {
+  try {
+    futimesSync(fd, Date.now() / 1000, sealOf(size));
+  } catch {
+    // Another user's cache, read-only for us: good enough to read.
+  }
+}
+
+/** Whether a file still holds what it is named after. */
+export async function hasDigest(path: string, digest: Digest): Promise<boolean> {
+  const check = checkDigest(digest, path);
+  const file = await open(path, "r");
+  for await (const chunk of file.createReadStream({ highWaterMark: 1 << 20 })) check.update(chunk as Uint8Array);
+  try {
+    check.finish();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function writeChecked(path: string, digest: Digest, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const check = checkDigest(digest, "an uncompressed layer");
+  const file = await open(path, "wx", 0o444);
+  let size = 0;
+  try {
+    let writing: Promise<unknown> = Promise.resolve();
+    for await (const chunk of chunks) {
+      // The disk works while the next chunk is made.
+      await writing;
+      writing = writeAll(file, chunk);
+      writing.catch(() => undefined);
+      check.update(chunk);
+      size += chunk.length;
+    }
+    await writing;
+    check.finish();
+    chmodSync(path, 0o444);
+    seal(file.fd, size);
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeAll(
+  file: { write: (chunk: Uint8Array, offset: number) => Promise<{ bytesWritten: number }> },
+  chunk: Uint8Array,
+): Promise<void> {
+  for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+}
+
+/** Removes what dead processes left. */
+function sweep(folder: string, tokenOf: (path: string) => string): void {
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    try {
+      const alive = isAlive(tokenOf(path));
+      if (alive === false || (alive === undefined && isOld(path))) rmSync(path, { force: true });
+    } catch (error) {
+      // It may be gone by now: its owner has finished.
+      if (!isMissing(error)) throw error;
+    }
+  }
+}
+
+function isOld(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && Date.now() - stat.mtimeMs > FOREIGN_AGE * 1000;
+}
+
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && "syscall" in error && "errno" in error;
+
+const isMissing = (error: unknown): boolean => isSystemError(error) && error.code === "ENOENT";
+
+function cacheError(what: string, where: string, cause: unknown): FlixwrapError {
+  const code = isSystemError(cause) ? cause.code : undefined;
+  const got = { ENOSPC: "no space left", EACCES: "permission denied", EROFS: "a read-only file system" }[code ?? ""];
+  return new FlixwrapError(
+    "oci-cache",
+    {
+      what,
+      where,
+      got: got ?? (cause instanceof Error ? cause.message : String(cause)),
+      hint:
+        code === "ENOSPC"
+          ? "free some space with flixwrap cache prune, or choose another --cache-dir"
+          : "choose another --cache-dir",
+    },
+    { cause },
+  );
+}

@@ -1,0 +1,212 @@
+import type { ByteSource } from "../core/bytes.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { findPath } from "./find-path.ts";
+import { readTar, MAX_NAME, MAX_PATH, type TarEntry } from "./tar.ts";
+import { childOf, emptyFolder, type FileInode, type FolderInode, type Inode, type InodeAttributes } from "./tree.ts";
+
+/**
+ * Applies layers to a tree in memory (image-spec, layer.md). Whiteouts are applied before the entries of their
+ * layer, so that they reach lower layers only, wherever they stand; what they remove stays available as the
+ * goal of the layer's hard links.
+ */
+
+export interface LayerLimits {
+  /** Entries of all layers together. */
+  readonly entries: number;
+  /** Bytes of all files together, as they would be on disk. */
+  readonly bytes: number;
+}
+
+/** Debian's whole archive has files enough for neither; a bomb has. */
+export const usualLimits: LayerLimits = { entries: 2_000_000, bytes: 64 * 2 ** 30 };
+
+/** Deep enough for any real tree; folders can be nested much deeper through links. */
+const MAX_DEPTH = 1024;
+
+export interface LayerStack {
+  readonly root: FolderInode;
+  /** @throws FlixwrapError `oci-bad-tar`, `oci-unsafe-layer`, `oci-too-large`, `oci-link-loop`. */
+  apply(archive: ByteSource, where: string): void;
+}
+
+/** An empty root to which layers are applied, lowest first. */
+export function stackLayers(limits: LayerLimits = usualLimits): LayerStack {
+  const root = emptyFolder();
+  let entries = 0;
+  let bytes = 0;
+  return {
+    root,
+    apply(archive, where) {
+      const content: TarEntry[] = [];
+      const layer = new Layer(root, where);
+      for (const entry of readTar(archive, where)) {
+        entries += 1;
+        bytes += entry.content?.size ?? 0;
+        if (entries > limits.entries) throw tooLarge(where, `more than ${limits.entries} entries`);
+        if (bytes > limits.bytes) throw tooLarge(where, `more than ${limits.bytes} bytes`);
+        if (!layer.applyWhiteout(entry)) content.push(entry);
+      }
+      for (const entry of content) layer.applyEntry(entry);
+    },
+  };
+}
+
+const tooLarge = (where: string, got: string): FlixwrapError =>
+  new FlixwrapError("oci-too-large", { what: "the image is larger than allowed", where, got });
+
+const WHITEOUT = ".wh.";
+const OPAQUE = ".wh..wh..opq";
+/** AUFS' own files. Hard links may lead to those in its `plnk` folder. */
+const AUFS = ".wh..wh.";
+
+/** What applying one layer must remember. */
+class Layer {
+  readonly #root: FolderInode;
+  readonly #where: string;
+  /** What whiteouts of this layer took away, by folder and name. */
+  readonly #removed = new Map<Inode, Map<string, Inode>>();
+  readonly #aufs = new Map<string, Inode>();
+
+  constructor(root: FolderInode, where: string) {
+    this.#root = root;
+    this.#where = where;
+  }
+
+  /** Whether the entry was a whiteout; then it is done. */
+  applyWhiteout(entry: TarEntry): boolean {
+    const names = this.#split(entry, entry.name);
+    const name = names.at(-1);
+    if (name === undefined || !name.startsWith(WHITEOUT)) return false;
+    if (name.startsWith(AUFS) && name !== OPAQUE) return false;
+    if (names.slice(0, -1).some((part) => part.startsWith(AUFS))) return false;
+    this.#refuseMarkers(entry, names.slice(0, -1));
+    const folder = this.#find(names.slice(0, -1));
+    if (name === OPAQUE) {
+      for (const child of folder?.children.keys() ?? []) this.#remove(folder!, child);
+      return true;
+    }
+    const hidden = name.slice(WHITEOUT.length);
+    if (hidden === "" || hidden === "." || hidden === "..") throw this.#unsafe(entry, "a whiteout without a name");
+    if (folder !== undefined) this.#remove(folder, hidden);
+    return true;
+  }
+
+  applyEntry(entry: TarEntry): void {
+    const names = this.#split(entry, entry.name);
+    if (names.some((part) => part.startsWith(AUFS))) {
+      if (entry.type === "file") this.#aufs.set(names.join("/"), this.#inode(entry));
+      return;
+    }
+    this.#refuseMarkers(entry, names);
+    const name = names.pop();
+    if (name === undefined) {
+      if (entry.type !== "directory") throw this.#unsafe(entry, "something else than a folder as the root");
+      Object.assign(this.#root, attributesOf(entry));
+      return;
+    }
+    const folder = this.#makeFolder(entry, names);
+    const present = folder.children.get(name);
+    if (entry.type === "directory" && present?.type === "directory") {
+      Object.assign(present, attributesOf(entry));
+      return;
+    }
+    folder.children.set(name, entry.type === "hardlink" ? this.#linkTarget(entry, present) : this.#inode(entry));
+  }
+
+  #inode(entry: TarEntry): Inode {
+    const attributes = attributesOf(entry);
+    switch (entry.type) {
+      case "file":
+        return { type: "file", ...attributes, content: entry.content! } satisfies FileInode;
+      case "directory":
+        return emptyFolder(attributes);
+      case "symlink":
+        if (entry.target === "") throw this.#unsafe(entry, "a link to nothing");
+        return { type: "symlink", ...attributes, target: entry.target! };
+      case "hardlink":
+        return this.#linkTarget(entry, undefined);
+      case "character-device":
+      case "block-device":
+      case "fifo":
+        break;
+    }
+    return { type: entry.type, ...attributes, ...(entry.device && { device: entry.device }) };
+  }
+
+  /** What a hard link leads to: of this layer or a lower one, itself possibly a symlink, never a folder. */
+  #linkTarget(entry: TarEntry, present: Inode | undefined): Inode {
+    const names = this.#split(entry, entry.target!);
+    const removedOrPresent = (folder: Inode, name: string): Inode | undefined =>
+      childOf(folder, name) ?? this.#removed.get(folder)?.get(name);
+    const found =
+      this.#aufs.get(names.join("/")) ??
+      findPath<Inode>(this.#root, names.join("/"), removedOrPresent, { followLast: false })?.nodes.at(-1);
+    if (found === undefined) throw this.#unsafe(entry, "a hard link to a missing file", entry.target);
+    if (found.type === "directory") throw this.#unsafe(entry, "a hard link to a folder", entry.target);
+    if (found === present && entry.target === entry.name) throw this.#unsafe(entry, "a hard link to itself");
+    return found;
+  }
+
+  /** The folder at a path, links followed inside the root, missing ones made. */
+  #makeFolder(entry: TarEntry, names: readonly string[]): FolderInode {
+    const create = (parent: Inode, name: string): Inode => {
+      const made = emptyFolder();
+      if (parent.type === "directory") parent.children.set(name, made);
+      return made;
+    };
+    const trail = findPath<Inode>(this.#root, asFolder(names), childOf, { followLast: true, create });
+    const folder = trail?.nodes.at(-1);
+    if (folder?.type !== "directory") throw this.#unsafe(entry, "a file or broken link where a folder is needed");
+    if (trail!.names.length >= MAX_DEPTH) throw this.#unsafe(entry, "folders nested too deep");
+    return folder;
+  }
+
+  #find(names: readonly string[]): FolderInode | undefined {
+    const folder = findPath<Inode>(this.#root, asFolder(names), childOf, { followLast: true })?.nodes.at(-1);
+    return folder?.type === "directory" ? folder : undefined;
+  }
+
+  #remove(folder: FolderInode, name: string): void {
+    const inode = folder.children.get(name);
+    if (inode === undefined) return;
+    folder.children.delete(name);
+    const removed = this.#removed.get(folder) ?? new Map<string, Inode>();
+    this.#removed.set(folder, removed.set(name, inode));
+  }
+
+  /** Parts of a path of the layer; `..` has no lawful use there. */
+  #split(entry: TarEntry, path: string): string[] {
+    if (path === "") throw this.#unsafe(entry, "an entry without a name");
+    const names = path.split("/").filter((part) => part !== "" && part !== ".");
+    for (const name of names) {
+      if (name === "..") throw this.#unsafe(entry, "a path that leads out of the root");
+      if (name.length > MAX_NAME / 3 && Buffer.byteLength(name) > MAX_NAME) {
+        throw this.#unsafe(entry, `a name longer than ${MAX_NAME} bytes`);
+      }
+    }
+    return names;
+  }
+
+  #refuseMarkers(entry: TarEntry, names: readonly string[]): void {
+    if (names.some((part) => part.startsWith(WHITEOUT))) throw this.#unsafe(entry, "a whiteout used as a folder");
+  }
+
+  #unsafe(entry: TarEntry, what: string, got?: string): FlixwrapError {
+    return new FlixwrapError("oci-unsafe-layer", {
+      what: `unsafe layer, ${what}`,
+      where: `${this.#where} at byte ${entry.offset}, ${entry.name.slice(0, MAX_PATH)}`,
+      ...(got !== undefined && { got }),
+    });
+  }
+}
+
+/** The slash at the end makes a link there be followed, and the empty path mean the root. */
+const asFolder = (names: readonly string[]): string => `${names.join("/")}/`;
+
+const attributesOf = ({ mode, uid, gid, mtime, xattrs }: TarEntry): InodeAttributes => ({
+  mode,
+  uid,
+  gid,
+  mtime,
+  xattrs,
+});

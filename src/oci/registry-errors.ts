@@ -1,0 +1,71 @@
+import { FlixwrapError, printable } from "../core/errors.ts";
+import { readBody, type HttpAnswer } from "./http.ts";
+import { Passing } from "./retry.ts";
+
+/** Bytes of a refusal that are looked at. */
+const MAX_PROBLEM = 64 << 10;
+
+/** What a registry says is wrong: distribution-spec, "Error Codes". */
+export async function readProblem(answer: HttpAnswer): Promise<string | undefined> {
+  try {
+    const { errors } = JSON.parse((await readBody(answer, MAX_PROBLEM)).toString("utf8")) as {
+      errors?: { code?: unknown; message?: unknown }[];
+    };
+    const first = errors?.[0];
+    const text = [first?.code, first?.message].filter((part) => typeof part === "string" && part !== "").join(": ");
+    return text === "" ? undefined : printable(text.slice(0, 300));
+  } catch {
+    // Not every refusal has a body, or one of that form.
+    answer.body.destroy();
+    return undefined;
+  }
+}
+
+/** Codes of the system, and of Node's TLS, in words. */
+const connectionProblems: Readonly<Record<string, { readonly got: string; readonly tries?: number }>> = {
+  ECONNREFUSED: { got: "connection refused", tries: 3 },
+  ENOTFOUND: { got: "no such host", tries: 1 },
+  EAI_AGAIN: { got: "the name cannot be resolved" },
+  ECONNRESET: { got: "the connection broke" },
+  EPIPE: { got: "the connection broke" },
+  ERR_STREAM_PREMATURE_CLOSE: { got: "the connection broke" },
+  ETIMEDOUT: { got: "no answer in time" },
+  EHOSTUNREACH: { got: "no route to the host", tries: 3 },
+  ENETUNREACH: { got: "no route to the network", tries: 3 },
+  ETOKEN: { got: "its token server does not work" },
+};
+
+/** A failed exchange as an error for people, wrapped as passing when another try may help. */
+export function explainFailure(error: unknown, host: string): Error {
+  if (error instanceof FlixwrapError || error instanceof Passing) return error;
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  const known = connectionProblems[code];
+  if (known !== undefined) {
+    const unreachable = new FlixwrapError(
+      "oci-unreachable",
+      { what: "cannot reach the registry", where: host, got: known.got },
+      { cause: error },
+    );
+    return new Passing(unreachable, known.tries === undefined ? {} : { tries: known.tries });
+  }
+  if (/^(CERT_|ERR_TLS|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH|ERR_SSL|EPROTO)/.test(code)) {
+    return new FlixwrapError(
+      "oci-tls",
+      {
+        what: "cannot trust the registry",
+        where: host,
+        got: message,
+        hint: "name its certificate authority with NODE_EXTRA_CA_CERTS, or use --tls-verify=false",
+      },
+      { cause: error },
+    );
+  }
+  if (/^(HPE_|ERR_HTTP)/.test(code)) {
+    return new FlixwrapError(
+      "oci-registry",
+      { what: "this is no registry", where: host, got: message },
+      { cause: error },
+    );
+  }
+  return error as Error;
+}

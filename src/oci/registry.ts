@@ -1,0 +1,273 @@
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { LOOPBACK, NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
+import { denied, openAuthorization } from "./authorization.ts";
+import { findCredentials, parseCredentials } from "./credentials.ts";
+import { checkDigest, digestOf, parseDigest, type Digest } from "./digest.ts";
+import { discard, openHttp, readBody, type HttpAnswer, type HttpOptions } from "./http.ts";
+import { MAX_MANIFEST, mediaTypes, type Descriptor } from "./manifest.ts";
+import { wordReference, type RegistryReference } from "./reference.ts";
+import { explainFailure, readProblem } from "./registry-errors.ts";
+import { interrupted, parseRetryAfter, Passing, usualRetries, withRetries, type RetryPolicy } from "./retry.ts";
+import type { ImageStore } from "./store.ts";
+
+export interface RegistryOptions extends HttpOptions {
+  /** `USER:PASSWORD`; wins over the user's files. */
+  readonly creds?: string;
+  readonly retries?: RetryPolicy;
+}
+
+const MAX_REDIRECTS = 10;
+const ACCEPT = [...mediaTypes.indexes, ...mediaTypes.manifests].join(", ");
+
+/** Reads one repository of a registry (distribution-spec 1.1, "Pull"). */
+export async function openRegistry(
+  reference: RegistryReference,
+  context: Context,
+  options: RegistryOptions = {},
+): Promise<ImageStore> {
+  const { signal } = context;
+  const policy = options.retries ?? usualRetries;
+  const where = wordReference(reference);
+  const client = openHttp(options);
+  const { base, reach } = await findBase(reference.registry, options, (url, most) =>
+    client.send(url, { reach: most, signal }),
+  );
+  const insecure = base.protocol === "http:" || options.tlsVerify === false;
+  const authorization = openAuthorization({
+    http: client,
+    repository: reference.repository,
+    credentials: async () =>
+      options.creds === undefined ? await findCredentials(reference, context) : parseCredentials(options.creds),
+    reach,
+    insecure,
+    signal,
+  });
+
+  /** One request with redirects and authorization; the answer's status is 200 or 206. */
+  const request = async (url: URL, headers: Record<string, string>, method: "GET" | "HEAD"): Promise<HttpAnswer> => {
+    let target = url;
+    for (let hops = 0, refusals = 0; hops <= MAX_REDIRECTS;) {
+      // Secrets go to the registry itself only: a redirect leads to a storage that has its own in the URL.
+      const own = target.origin === base.origin;
+      const header = own ? authorization.header() : undefined;
+      const answer = await client.send(target, {
+        method,
+        headers: { ...headers, ...(header !== undefined && { authorization: header }) },
+        reach: target.hostname === base.hostname ? NEVER : reach,
+        signal,
+      });
+      const { status, headers: received } = answer;
+      if (status === 200 || status === 206) return answer;
+      if ([301, 302, 303, 307, 308].includes(status) && received.location !== undefined) {
+        discard(answer);
+        target = redirectTarget(received.location, target, insecure);
+        hops += 1;
+      } else if (status === 401 && own && refusals < 2 && (await authorization.answer(answer))) {
+        refusals += 1;
+      } else {
+        throw await refusedAnswer(answer, where);
+      }
+    }
+    throw new FlixwrapError("oci-registry", { what: "too many redirects", where: url.href });
+  };
+  const patiently = async <T>(attempt: () => Promise<T>, progress?: () => number): Promise<T> => {
+    try {
+      return await withRetries(
+        policy,
+        signal,
+        async () => {
+          try {
+            return await attempt();
+          } catch (error) {
+            throw signal.aborted ? interrupted(error) : explainFailure(error, base.host);
+          }
+        },
+        progress,
+      );
+    } catch (error) {
+      throw signal.aborted ? interrupted(error) : error;
+    }
+  };
+  const urlOf = (kind: "manifests" | "blobs", name: string): URL =>
+    new URL(`/v2/${reference.repository}/${kind}/${name}`, base);
+  const getManifest = async (name: string): Promise<{ bytes: Buffer; mediaType: string }> =>
+    await patiently(async () => {
+      const answer = await request(urlOf("manifests", name), { accept: ACCEPT }, "GET");
+      return { bytes: await readBody(answer, MAX_MANIFEST), mediaType: answer.headers["content-type"] ?? "" };
+    });
+  // Of a tag whose digest no HEAD request told.
+  let fetched: { digest: Digest; bytes: Buffer } | undefined;
+
+  return {
+    description: `${reference.registry}/${reference.repository}`,
+    async root() {
+      if (reference.digest !== undefined) return { digest: reference.digest, mediaType: "" };
+      // HEAD does not count against the limits of docker.io, and a warm cache needs no more.
+      const tag = reference.tag ?? "latest";
+      const head = await patiently(async () => {
+        const answer = await request(urlOf("manifests", tag), { accept: ACCEPT }, "HEAD");
+        discard(answer);
+        return answer.headers;
+      });
+      const stated = head["docker-content-digest"];
+      if (typeof stated === "string") return { digest: parseDigest(stated), mediaType: head["content-type"] ?? "" };
+      const { bytes, mediaType } = await getManifest(tag);
+      fetched = { digest: digestOf(bytes), bytes };
+      return { digest: fetched.digest, mediaType };
+    },
+    async readManifest(digest) {
+      return fetched?.digest === digest ? fetched.bytes : (await getManifest(digest)).bytes;
+    },
+    async *streamBlob(descriptor) {
+      const check = checkDigest(descriptor.digest, `${descriptor.digest} from ${base.host}`);
+      let done = 0;
+      let body: AsyncIterator<Uint8Array> | undefined;
+      const nextChunk = async (): Promise<Uint8Array | undefined> => {
+        if (done === descriptor.size && body === undefined && done > 0) return undefined;
+        body ??= (await openBody(descriptor, done))[Symbol.asyncIterator]();
+        try {
+          const next = await body.next();
+          if (!next.done) return next.value;
+          body = undefined;
+        } catch (error) {
+          body = undefined;
+          throw error;
+        }
+        if (done < descriptor.size) throw brokenOff(descriptor, done);
+        return undefined;
+      };
+      const openBody = async (from: Descriptor, offset: number): Promise<AsyncIterable<Uint8Array>> => {
+        const range: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
+        const answer = await request(urlOf("blobs", from.digest), range, "GET");
+        return bodyFrom(answer, offset);
+      };
+      try {
+        for (;;) {
+          const chunk = await patiently(nextChunk, () => done);
+          if (chunk === undefined) break;
+          done += chunk.length;
+          if (done > descriptor.size) {
+            throw new FlixwrapError("oci-size-mismatch", {
+              what: `wrong size of ${descriptor.digest}`,
+              where: base.host,
+              got: "more bytes",
+              wanted: `${descriptor.size}`,
+            });
+          }
+          check.update(chunk);
+          yield chunk;
+        }
+        check.finish();
+      } finally {
+        await body?.return?.();
+      }
+    },
+    close: () => client.close(),
+  };
+}
+
+const brokenOff = ({ digest, size }: Descriptor, done: number): Passing =>
+  new Passing(
+    new FlixwrapError("oci-truncated", {
+      what: `the registry sends only a part of ${digest}`,
+      got: `${done} bytes`,
+      wanted: `${size}`,
+    }),
+  );
+
+/** The rest of a blob from `offset`; a server that ignores the range sends everything, and we skip. */
+async function* bodyFrom(answer: HttpAnswer, offset: number): AsyncGenerator<Uint8Array> {
+  let skip = 0;
+  if (answer.status === 206) {
+    const start = /^bytes (\d+)-/.exec(answer.headers["content-range"] ?? "")?.[1];
+    if (Number(start) !== offset) {
+      answer.body.destroy();
+      throw new FlixwrapError("oci-registry", {
+        what: "the registry sends another part of a blob than was asked for",
+        where: answer.url.host,
+        got: answer.headers["content-range"] ?? "no Content-Range",
+        wanted: `bytes ${offset}-`,
+      });
+    }
+  } else {
+    skip = offset;
+  }
+  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    const rest = chunk.subarray(Math.min(skip, chunk.length));
+    skip -= chunk.length - rest.length;
+    if (rest.length > 0) yield rest;
+  }
+}
+
+function redirectTarget(location: string, from: URL, insecure: boolean): URL {
+  const target = URL.canParse(location, from.href) ? new URL(location, from.href) : undefined;
+  const safe = target?.protocol === "https:" || (insecure && target?.protocol === "http:");
+  if (target !== undefined && safe) return target;
+  throw new FlixwrapError("oci-forbidden-address", {
+    what: "the registry redirects to a place that is not safe",
+    got: location,
+    wanted: "an https URL",
+  });
+}
+
+async function refusedAnswer(answer: HttpAnswer, where: string): Promise<Error> {
+  const { status, headers } = answer;
+  const problem = await readProblem(answer);
+  if (status === 404) {
+    return new FlixwrapError("oci-not-found", {
+      what: "no such image",
+      where,
+      ...(problem !== undefined && { got: problem }),
+    });
+  }
+  if (status === 401 || status === 403) return denied(where, problem ?? `status ${status}`);
+  const limited = status === 429;
+  const error = new FlixwrapError(limited ? "oci-rate-limit" : "oci-registry", {
+    what: limited ? "the registry limits how much may be pulled" : `the registry answers with status ${status}`,
+    where,
+    ...(problem !== undefined && { got: problem }),
+    ...(limited && { hint: "wait, or log in with docker or podman login: known users may pull more" }),
+  });
+  const passing = limited || status === 408 || (status >= 500 && status !== 501 && status !== 505);
+  return passing ? new Passing(error, { after: parseRetryAfter(headers["retry-after"], Date.now()) }) : error;
+}
+
+/** Where the registry's API is, and how far inside the network. Loopback speaks plain HTTP unless it refuses. */
+async function findBase(
+  registry: string,
+  options: RegistryOptions,
+  send: (url: URL, reach: Reach) => Promise<HttpAnswer>,
+): Promise<{ base: URL; reach: Reach }> {
+  const host = registry === "docker.io" ? "registry-1.docker.io" : registry;
+  const secure = new URL(`https://${host}`);
+  const name = secure.hostname.replace(/^\[|\]$/g, "");
+  const isLocal =
+    name === "localhost" || name.endsWith(".localhost") || (isIP(name) !== 0 && reachOf(name) === LOOPBACK);
+  const reach = isLocal ? LOOPBACK : await reachOfHost(name);
+  if (!isLocal && options.tlsVerify !== false) return { base: secure, reach };
+  const plain = new URL(`http://${host}`);
+  for (const base of isLocal ? [plain, secure] : [secure, plain]) {
+    try {
+      const answer = await send(new URL("/v2/", base), NEVER);
+      discard(answer);
+      // What a TLS server says to plain HTTP.
+      if (answer.status !== 400) return { base, reach };
+    } catch {
+      // The other one, or the real request, will tell.
+    }
+  }
+  return { base: isLocal ? plain : secure, reach };
+}
+
+async function reachOfHost(name: string): Promise<Reach> {
+  try {
+    const addresses = isIP(name) === 0 ? await lookup(name, { all: true }) : [{ address: name }];
+    const reaches = addresses.map(({ address }) => reachOf(address)).filter((reach) => reach !== NEVER);
+    return reaches.length === 0 ? PUBLIC : (Math.max(...reaches) as Reach);
+  } catch {
+    return PUBLIC;
+  }
+}

@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { FlixwrapError } from "../core/errors.ts";
+
+/** How often, and how long to wait: milliseconds. */
+export interface RetryPolicy {
+  readonly tries: number;
+  readonly firstDelay: number;
+  readonly maxDelay: number;
+  /** The longest Retry-After that is obeyed. */
+  readonly maxAfter: number;
+}
+
+export const usualRetries: RetryPolicy = { tries: 6, firstDelay: 250, maxDelay: 30_000, maxAfter: 300_000 };
+
+/** A failure that may pass. `after`: milliseconds the server wants us to wait. */
+export class Passing extends Error {
+  readonly after: number | undefined;
+  /** Fewer tries than the policy's for what rarely passes: a refused connection. */
+  readonly tries: number;
+  /** What to throw when it does not pass. */
+  readonly final: Error;
+
+  constructor(final: Error, options: { after?: number | undefined; tries?: number } = {}) {
+    super(final.message, { cause: final });
+    this.final = final;
+    this.after = options.after;
+    this.tries = options.tries ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+/**
+ * Repeats `attempt` while it throws {@link Passing}, with growing pauses. `progress` is looked at after a
+ * failure: when it has grown, the count of tries starts anew.
+ */
+export async function withRetries<T>(
+  policy: RetryPolicy,
+  signal: AbortSignal,
+  attempt: () => Promise<T>,
+  progress: () => number = () => 0,
+): Promise<T> {
+  let reached = progress();
+  for (let failed = 0; ;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Passing)) throw error;
+      if (progress() > reached) {
+        reached = progress();
+        failed = 0;
+      }
+      failed += 1;
+      if (failed >= Math.min(policy.tries, error.tries)) throw error.final;
+      // A spread of a fifth keeps many clients from coming back all at once.
+      const usual = Math.min(policy.maxDelay, policy.firstDelay * 2 ** (failed - 1)) * (0.8 + 0.4 * Math.random());
+      await sleep(Math.min(policy.maxAfter, error.after ?? usual), undefined, { signal });
+    }
+  }
+}
+
+/** Retry-After in milliseconds: seconds or an HTTP date (RFC 9110, 10.2.3). */
+export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d+$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+/** Ctrl-C, whatever error it surfaced as. */
+export const interrupted = (cause: unknown): FlixwrapError =>
+  new FlixwrapError("interrupted", { what: "interrupted" }, { cause });
