@@ -1,0 +1,78 @@
+import type { IncomingMessage } from "node:http";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { openRequest } from "./proxy.ts";
+
+/** One answer; `body` must be read or destroyed. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: IncomingMessage;
+  /** After redirects. */
+  readonly address: string;
+}
+
+const mostRedirects = 10;
+/** Milliseconds without a byte before a connection counts as dead. */
+const idleLimit = 30_000;
+
+/**
+ * One GET with redirects followed, through the proxy that the environment names. Credentials never follow a
+ * redirect to another host, and no redirect leads from https to http.
+ * @throws FlixwrapError `recipe-network`, `recipe-redirect`, `interrupted`
+ */
+export async function get(
+  address: string,
+  headers: Readonly<Record<string, string>>,
+  context: Context,
+): Promise<Answer> {
+  let url = parseAddress(address);
+  let sent = headers;
+  for (let hop = 0; hop <= mostRedirects; hop++) {
+    const body = await send(url, sent, context);
+    const status = body.statusCode ?? 0;
+    const location = body.headers.location;
+    if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
+      return { status, headers: body.headers, body, address: url.href };
+    }
+    body.destroy();
+    const next = parseAddress(location, url);
+    if (url.protocol === "https:" && next.protocol === "http:") {
+      throw new FlixwrapError("recipe-redirect", {
+        what: "an https address redirects to http",
+        where: address,
+        got: next.href,
+      });
+    }
+    if (next.host !== url.host) {
+      sent = Object.fromEntries(Object.entries(sent).filter(([name]) => name !== "authorization"));
+    }
+    url = next;
+  }
+  throw new FlixwrapError("recipe-redirect", { what: `more than ${mostRedirects} redirects`, where: address });
+}
+
+export function parseAddress(address: string, base?: URL): URL {
+  const url = URL.canParse(address, base?.href) ? new URL(address, base) : undefined;
+  if (url?.protocol === "http:" || url?.protocol === "https:") return url;
+  throw new FlixwrapError("recipe-address", { what: "this is no http or https address", got: address });
+}
+
+async function send(url: URL, headers: Readonly<Record<string, string>>, context: Context): Promise<IncomingMessage> {
+  const request = await openRequest(url, { "user-agent": "flixwrap", ...headers }, context);
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown): void => reject(networkError(error, url, context));
+    request.on("error", fail).on("response", resolve);
+    request.setTimeout(idleLimit, () => request.destroy(new Error(`no answer for ${idleLimit / 1000} seconds`)));
+    request.end();
+  });
+}
+
+/** What a failed connection or a body cut short is called everywhere in this room. */
+export function networkError(error: unknown, url: URL | string, context: Context): FlixwrapError {
+  if (error instanceof FlixwrapError) return error;
+  if (context.signal.aborted) return new FlixwrapError("interrupted", { what: "interrupted" });
+  const { code, message } = error as NodeJS.ErrnoException;
+  const facts = { what: "cannot reach the server", where: String(url), got: message || code || "no connection" };
+  return new FlixwrapError("recipe-network", facts, { cause: error });
+}

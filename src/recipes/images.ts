@@ -1,0 +1,26 @@
+import type { Architecture } from "../core/architectures.ts";
+import type { Rootfs } from "../oci/rootfs.ts";
+
+/** What a recipe asks of an image; `src/oci` and `src/host` answer it, tests with a root of their own. */
+export interface ImageRequest {
+  /** As written in the recipe. */
+  readonly image: string;
+  readonly architecture: Architecture;
+  /** From a lock: the manifest's digest. */
+  readonly digest?: string;
+  /** A shell command run in the root first. */
+  readonly run?: string;
+  /** Files of this machine copied into the root before that. */
+  readonly inputs: readonly { readonly to: string; readonly path: string }[];
+}
+
+export interface OpenedImage {
+  readonly root: Rootfs;
+  /** Of the manifest; undefined for a folder. */
+  readonly digest?: string;
+  close(): void;
+}
+
+export interface Images {
+  open(request: ImageRequest): Promise<OpenedImage>;
+}

@@ -1,0 +1,63 @@
+import { FlixwrapError } from "../core/errors.ts";
+import { readIfThere, writeWhole } from "./cached-files.ts";
+
+/** `NAME.lock`: everything a bake took from outside, so that it can be repeated to the byte. */
+export interface Lock {
+  readonly lock: 1;
+  readonly recipe: string;
+  readonly version: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** Names that were looked up, such as another component's version. */
+  readonly values: Readonly<Record<string, string>>;
+  /** By systemd's architecture. */
+  readonly architectures: Readonly<Record<string, readonly LockedSource[]>>;
+}
+
+export interface LockedSource {
+  /** A download's address, or an image's reference. */
+  readonly source: string;
+  /** Of a download; of an image's manifest. */
+  readonly digest: string;
+  /** In bytes; of downloads. */
+  readonly size?: number;
+  /** Of the files taken from an image in which a command ran. */
+  readonly result?: string;
+  /** Who vouched for it; absent: nobody. */
+  readonly verifiedBy?: string;
+}
+
+/** @throws FlixwrapError `recipe-lock` */
+export function readLock(path: string): Lock | undefined {
+  const text = readIfThere(path);
+  if (text === undefined) return undefined;
+  const bad = (got: string): FlixwrapError =>
+    new FlixwrapError("recipe-lock", { what: "this is no lock file", where: path, got });
+  let value: Lock;
+  try {
+    value = JSON.parse(text) as Lock;
+  } catch (error) {
+    throw bad((error as Error).message);
+  }
+  const sound = value?.lock === 1 && typeof value.version === "string" && typeof value.architectures === "object";
+  if (!sound) throw bad("another format");
+  const sources = Object.values(value.architectures).flat();
+  if (!sources.every((one) => typeof one.source === "string" && /^sha(256|512):[0-9a-f]+$/.test(one.digest)))
+    throw bad("a source without a digest");
+  return value;
+}
+
+/** Sources of other architectures stay when they belong to the same bake. */
+export function mergeLocks(before: Lock | undefined, now: Lock): Lock {
+  const same =
+    before?.recipe === now.recipe &&
+    before.version === now.version &&
+    JSON.stringify(before.options) === JSON.stringify(now.options);
+  return same ? { ...now, architectures: { ...before.architectures, ...now.architectures } } : now;
+}
+
+export const writeLock = (path: string, lock: Lock): void => writeWhole(path, `${JSON.stringify(lock, sortKeys, 2)}\n`);
+
+const sortKeys = (_: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
