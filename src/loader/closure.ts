@@ -9,6 +9,20 @@ export interface Closure {
   /** Needed, but not found anywhere; told all at once. */
   readonly missing: readonly MissingLibrary[];
   readonly warnings: readonly string[];
+  /** What would be in memory together, one row per program and per library that was asked for by itself. */
+  readonly processes: readonly Process[];
+}
+
+/** One run of a loader. */
+export interface Process {
+  /** The program, or the library that was loaded by itself; real path, as all paths here. */
+  readonly main: RootPath;
+  readonly loader: RootPath;
+  readonly family: "glibc" | "musl";
+  /** `glibc-hwcaps` levels of the processor, best first. */
+  readonly levels: readonly string[];
+  /** Real paths in the order of the search for symbols: the program first, breadth first. */
+  readonly objects: readonly RootPath[];
 }
 
 export interface LoadedObject {
@@ -28,6 +42,8 @@ export interface Reason {
   /** The entry as written: `libc.so.6`. */
   readonly name: string;
   readonly rule: SearchRule;
+  /** Not loaded at start but by dlopen(3), and what for: `recommended: PKCS11 support`. */
+  readonly dlopen?: string;
 }
 
 /** The rule of the loader that found an object. */

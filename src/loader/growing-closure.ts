@@ -1,7 +1,7 @@
 import type { RootPath } from "../core/paths.ts";
 import type { ElfFile } from "../elf/file.ts";
 import type { RootNode } from "../oci/rootfs.ts";
-import type { Closure, LoadedObject, MissingLibrary, Reason } from "./closure.ts";
+import type { Closure, LoadedObject, MissingLibrary, Process, Reason } from "./closure.ts";
 
 export interface Arrival {
   readonly node: RootNode;
@@ -16,6 +16,7 @@ export class GrowingClosure {
   readonly #objects = new Map<string, GrowingObject>();
   readonly #missing = new Map<string, MissingLibrary>();
   readonly #warnings = new Set<string>();
+  readonly #processes: Process[] = [];
 
   add(arrival: Arrival): void {
     const { node, elf, role } = arrival;
@@ -43,6 +44,10 @@ export class GrowingClosure {
     this.#warnings.add(warning);
   }
 
+  addProcess(process: Process): void {
+    this.#processes.push(process);
+  }
+
   finish(): Closure {
     return {
       objects: [...this.#objects.values()].map((object) => ({
@@ -54,6 +59,7 @@ export class GrowingClosure {
       })),
       missing: [...this.#missing.values()],
       warnings: [...this.#warnings],
+      processes: this.#processes,
     };
   }
 }

@@ -1,8 +1,11 @@
 /** The loader room: what the loaders of a root would map, and why. */
-export type { Closure, LoadedObject, MissingLibrary, Reason, SearchRule, SearchedFolder } from "./closure.ts";
+export type { Closure, LoadedObject, MissingLibrary, Process, Reason, SearchRule, SearchedFolder } from "./closure.ts";
 export { type CompiledIn, readCompiledIn } from "./compiled-in.ts";
+export { type DlopenLevel, dlopenLevels } from "./dlopen.ts";
 export { explainMissing } from "./explain.ts";
 export { type LoaderFacts, muslPathFile, readLoaderFacts } from "./facts.ts";
 export { loaderFamily } from "./family.ts";
 export { type LoaderPolicy, glibc, musl } from "./policy.ts";
 export { type ResolveOptions, resolveClosure } from "./resolve.ts";
+export { type MissingSymbol, checkSymbols } from "./symbols.ts";
+export { type MissingVersion, checkVersions, wordMissingVersion } from "./versions.ts";

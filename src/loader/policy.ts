@@ -17,6 +17,8 @@ export interface LoaderPolicy {
     readonly requests: boolean;
     /** The loader's own names: any DT_NEEDED that matches *is* the loader. */
     readonly reserved?: RegExp;
+    /** An object that defines all of these is taken for a second C library; the loader answers for it. */
+    readonly twin?: readonly string[];
   };
   /** A file of another class or machine: looked past, or the end of the search. Every other defect ends it. */
   readonly foreign: "skip" | "fatal";
@@ -108,6 +110,8 @@ export const musl: LoaderPolicy = {
     requests: false,
     // load_library: "Catch and block attempts to reload the implementation itself".
     reserved: /^lib(?:c|pthread|rt|m|dl|util|xnet)\./,
+    // "Avoid the danger of getting two versions of libc mapped into the same process".
+    twin: ["__libc_start_main", "stdin"],
   },
   foreign: "fatal",
   refusesPrograms: false,

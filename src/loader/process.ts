@@ -1,7 +1,16 @@
-import { baseName } from "../core/paths.ts";
-import type { Reason, SearchRule } from "./closure.ts";
+import { baseName, type RootPath } from "../core/paths.ts";
+import type { Process, SearchRule } from "./closure.ts";
 import type { GrowingClosure } from "./growing-closure.ts";
-import { type Asker, type SearchWorld, expandName, search } from "./search.ts";
+import { type Asker, type SearchWorld, expandName, isTwinOfLoader, search } from "./search.ts";
+
+/** What an object will load by dlopen(3). */
+export interface LateRequest {
+  /** Any one of them serves; the first that is there is taken. */
+  readonly names: readonly string[];
+  /** Its absence is an error, not a warning. */
+  readonly required: boolean;
+  readonly why: string;
+}
 
 /** One object in the simulated process (glibc's link_map, musl's struct dso). */
 interface Loaded extends Asker {
@@ -10,15 +19,41 @@ interface Loaded extends Asker {
   readonly names: Set<string>;
 }
 
-type Request = "needed" | "filter" | "auxiliary";
+/** One entry of a table, or one call of dlopen(3), at work. */
+interface Request {
+  readonly written: string;
+  readonly asker: Loaded;
+  readonly dlopen?: string;
+}
 
-/** Loads `program` and, breadth first, all it needs, as its loader does; every arrival is told to `closure`. */
-export function loadProcess(world: SearchWorld, program: Asker, closure: GrowingClosure): void {
+/**
+ * Loads `program` and, breadth first, all it needs, as its loader does; every arrival is told to `closure`. Then
+ * come the objects that `late` says will be loaded at run time, with what they need.
+ */
+export function loadProcess(
+  world: SearchWorld,
+  program: Asker,
+  closure: GrowingClosure,
+  late: (object: Asker) => readonly LateRequest[],
+): Process {
   const { facts } = world;
   const { policy } = facts;
   const main: Loaded = { node: program.node, elf: program.elf, openedAs: program.openedAs, names: new Set() };
   const loader: Loaded = { node: facts.node, elf: facts.elf, openedAs: facts.path, names: new Set([facts.path]) };
   const maps: Loaded[] = [main, loader];
+
+  const tell = (request: Request, object: Loaded, rule: SearchRule, path?: RootPath): Loaded => {
+    const { written: name, asker, dlopen } = request;
+    const foundAs = path ?? (object === loader ? facts.foundAs : undefined);
+    closure.add({
+      node: object.node,
+      elf: object.elf,
+      role: object === loader ? "interpreter" : "library",
+      reason: { neededBy: asker.node.path, name, rule, ...(dlopen !== undefined && { dlopen }) },
+      ...(foundAs !== undefined && { foundAs }),
+    });
+    return object;
+  };
 
   /** The object that answers `name` without a search. */
   const alreadyLoaded = (name: string): Loaded | undefined => {
@@ -26,60 +61,77 @@ export function loadProcess(world: SearchWorld, program: Asker, closure: Growing
     return maps.find((map) => map.names.has(name) || (policy.loaded.soname && map.elf.soname === name));
   };
 
-  const load = (written: string, asker: Loaded, request: Request): Loaded | undefined => {
-    const tell = (
-      object: Loaded,
-      rule: SearchRule,
-      foundAs = object === loader ? facts.foundAs : undefined,
-    ): Loaded => {
-      const reason: Reason = { neededBy: asker.node.path, name: written, rule };
-      const role = object === loader ? "interpreter" : "library";
-      closure.add({ node: object.node, elf: object.elf, role, reason, ...(foundAs !== undefined && { foundAs }) });
-      return object;
-    };
+  /** Finds and loads one object; `absent` decides what a miss means. */
+  const load = (request: Request, absent: "missing" | "ignored" = "missing"): Loaded | undefined => {
+    const { written, asker } = request;
     const name = expandName(written, asker, facts);
     if (name === undefined) return undefined;
     const known = alreadyLoaded(name);
-    if (known !== undefined) return tell(known, { kind: "loaded" });
+    if (known !== undefined) return tell(request, known, { kind: "loaded" });
 
     const result = search(world, name, asker);
     if (result.kind === "missing") {
-      if (request !== "auxiliary") {
-        closure.miss({ name: written, neededBy: asker.node.path, searched: result.searched });
-      }
+      if (absent === "missing") closure.miss({ name: written, neededBy: asker.node.path, searched: result.searched });
       return undefined;
     }
-    if (result.rule.kind === "conf") {
-      closure.warn(
-        `${name} (needed by ${asker.node.path}) is only in a folder of /etc/ld.so.conf: the image has no cache entry for it, its own loader would not find it`,
-      );
-    }
-    const wasSearched = !name.includes("/");
+    if (result.rule.kind === "conf") closure.warn(wordConfOnly(name, asker));
     const same = maps.find((map) => map.node.identity === result.node.identity);
+    if (same === undefined && isTwinOfLoader(world, result.elf)) return tell(request, loader, { kind: "loaded" });
     const object = same ?? { ...result, loadedBy: asker, names: new Set<string>() };
-    if (policy.loaded.requests) {
-      object.names.add(name);
-      if (same === undefined) object.names.add(result.openedAs);
-    } else if (wasSearched && object.names.size === 0) {
-      // musl's shortname: the file name of the path that it was opened by first.
-      object.names.add(baseName(object.openedAs));
-    }
     if (same === undefined) maps.push(object);
-    return tell(object, result.rule, result.path);
+    if (policy.loaded.requests) object.names.add(name).add(object.openedAs);
+    // musl's shortname: the file name of the path that it was opened by first.
+    else if (!name.includes("/") && object.names.size === 0) object.names.add(baseName(object.openedAs));
+    return tell(request, object, result.rule, result.path);
   };
 
-  // glibc puts a filter's or auxiliary object in front of its owner, so its own needs come before the owner's siblings.
-  const queue: Loaded[] = [main];
-  const seen = new Set<Loaded>(queue);
-  const enqueue = (object: Loaded | undefined, at: number): void => {
-    if (object === undefined || seen.has(object)) return;
-    seen.add(object);
-    queue.splice(at, 0, object);
+  const loadLate = (asker: Loaded, { names, required, why }: LateRequest): Loaded | undefined => {
+    const by = policy.dlopen === "caller" ? asker : main;
+    for (const written of names) {
+      const object = load({ written, asker: by, dlopen: why }, "ignored");
+      if (object !== undefined) return object;
+    }
+    const [written = ""] = names;
+    if (required) return load({ written, asker: by, dlopen: why });
+    closure.warn(`${asker.node.path} can load ${names.join(" or ")} (${why}), which the image does not have`);
+    return undefined;
   };
-  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    for (const name of next.elf.needed) enqueue(load(name, next, "needed"), queue.length);
-    if (!policy.filters) continue;
-    for (const name of next.elf.filters) enqueue(load(name, next, "filter"), 0);
-    for (const name of next.elf.auxiliary) enqueue(load(name, next, "auxiliary"), 0);
+
+  // The loaded objects in the order of the search for symbols (_dl_map_object_deps): needs at the end, filters and
+  // auxiliary objects in front of their owner, which makes them the next ones to be asked for their needs.
+  const order: Loaded[] = [main];
+  const place = (object: Loaded | undefined, before?: Loaded): void => {
+    if (object === undefined) return;
+    const from = order.indexOf(object);
+    if (from >= 0 && (before === undefined || from < order.indexOf(before))) return;
+    if (from >= 0) order.splice(from, 1);
+    order.splice(before === undefined ? order.length : order.indexOf(before), 0, object);
+  };
+  const asked = new Set<Loaded>();
+  const nextToAsk = (): Loaded | undefined => order.find((object) => !asked.has(object));
+  const askAll = (): void => {
+    for (let object = nextToAsk(); object !== undefined; object = nextToAsk()) {
+      asked.add(object);
+      const { needed, filters, auxiliary } = object.elf;
+      for (const written of needed) place(load({ written, asker: object }));
+      if (!policy.filters) continue;
+      for (const written of filters) place(load({ written, asker: object }), object);
+      for (const written of auxiliary) place(load({ written, asker: object }, "ignored"), object);
+    }
+  };
+  askAll();
+  for (const object of order) {
+    for (const request of late(object)) place(loadLate(object, request));
+    askAll();
   }
+  return {
+    main: main.node.path,
+    loader: loader.node.path,
+    family: policy.family,
+    levels: world.levels,
+    objects: order.map(({ node }) => node.path),
+  };
 }
+
+const wordConfOnly = (name: string, { node }: Asker): string =>
+  `${name} (needed by ${node.path}) is only in a folder of /etc/ld.so.conf: the image has no cache entry for it, its own loader would not find it`;

@@ -3,6 +3,7 @@ import type { RootPath } from "../core/paths.ts";
 import type { ElfFile } from "../elf/file.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import type { Closure } from "./closure.ts";
+import { type DlopenLevel, declaredRequests } from "./dlopen.ts";
 import type { LoaderFacts } from "./facts.ts";
 import { GrowingClosure } from "./growing-closure.ts";
 import { hwcapsProcessors } from "./hwcaps.ts";
@@ -10,8 +11,8 @@ import { indexFolders } from "./ldconfig.ts";
 import { openLoaders } from "./loaders.ts";
 import { openLocator } from "./locate.ts";
 import { openObjects } from "./objects.ts";
-import { loadProcess } from "./process.ts";
-import type { Asker } from "./search.ts";
+import { type LateRequest, loadProcess } from "./process.ts";
+import type { Asker, SearchWorld } from "./search.ts";
 
 export interface ResolveOptions {
   /** Shared libraries and plug-ins that are wanted by themselves, each loaded as `ld.so --list` would. */
@@ -21,6 +22,8 @@ export interface ResolveOptions {
    * processor, or the levels of one processor, best first.
    */
   readonly hwcaps?: "baseline" | "all" | readonly string[];
+  /** How much of what the objects themselves declare to load by dlopen(3) comes along; `recommended` by default. */
+  readonly dlopen?: DlopenLevel;
   /** Where relative run paths start; without it they find nothing (a process's folder is not known here). */
   readonly workingFolder?: RootPath;
   /** Facts of an object that are not (yet) those of its bytes; undefined reads the bytes. */
@@ -50,19 +53,17 @@ export function resolveClosure(rootfs: Rootfs, programs: readonly RootPath[], op
     // The kernel gives a program the real path of its file; a library's is the path it was opened by.
     return { node, elf, openedAs: role === "program" ? node.path : location.path };
   };
+  const late = (object: Asker): readonly LateRequest[] => declaredRequests(object, options.dlopen ?? "recommended");
   const load = (object: Asker, facts: LoaderFacts): void => {
     for (const levels of processorsOf(facts, options)) {
-      loadProcess(
-        {
-          facts,
-          levels,
-          locate,
-          openObject: (node) => objects.open(node, facts.elf),
-          conf: () => indexFolders(rootfs, facts, (node) => objects.open(node, facts.elf)),
-        },
-        object,
-        closure,
-      );
+      const world: SearchWorld = {
+        facts,
+        levels,
+        locate,
+        openObject: (node) => objects.open(node, facts.elf),
+        conf: () => indexFolders(rootfs, facts, (node) => objects.open(node, facts.elf)),
+      };
+      closure.addProcess(loadProcess(world, object, closure, late));
     }
   };
 

@@ -1,6 +1,7 @@
 import { type RootPath, parentOf } from "../core/paths.ts";
 import { DF_1, ET } from "../elf/constants.ts";
 import type { ElfFile } from "../elf/file.ts";
+import { findDynamicSymbol } from "../elf/symbols.ts";
 import type { RootNode } from "../oci/rootfs.ts";
 import type { SearchRule, SearchedFolder } from "./closure.ts";
 import type { LoaderFacts } from "./facts.ts";
@@ -97,6 +98,12 @@ function openLibrary(world: SearchWorld, node: RootNode): Opening {
   if (opening.type === ET.EXEC) return { defect: "cannot dynamically load executable" };
   const isPie = (opening.flags1 & DF_1.PIE) !== 0;
   return isPie ? { defect: "cannot dynamically load position-independent executable" } : opening;
+}
+
+/** A second C library under the loader's: never loaded, the loader stands in for it. */
+export function isTwinOfLoader(world: SearchWorld, elf: ElfFile): boolean {
+  const { twin } = world.facts.policy.loaded;
+  return twin?.every((symbol) => findDynamicSymbol(elf, symbol) !== undefined) ?? false;
 }
 
 function* candidateLists(world: SearchWorld, name: string, asker: Asker): Iterable<Iterable<Candidate>> {

@@ -1,0 +1,95 @@
+import { memorySource } from "../core/bytes.ts";
+import type { RootPath } from "../core/paths.ts";
+import {
+  type DynamicSymbol,
+  type ElfFile,
+  readDefinedVersions,
+  readDynamicSymbols,
+  readNeededVersions,
+} from "../elf/index.ts";
+import type { Closure, Process } from "./closure.ts";
+
+/** A symbol that an object needs and nothing in its process defines. */
+export interface MissingSymbol {
+  readonly symbol: string;
+  readonly version?: string;
+  /** Real path of the object that needs it. */
+  readonly object: RootPath;
+  /** The program (or library by itself) in whose process it was looked for. */
+  readonly main: RootPath;
+}
+
+interface Symbols {
+  readonly wanted: readonly { readonly name: string; readonly version?: string }[];
+  /** Name -> the versions it is defined in; `undefined` among them stands for "without version". */
+  readonly defined: ReadonlyMap<string, readonly (string | undefined)[]>;
+  /** Has DT_VERDEF, so that a version asked for must match. */
+  readonly versioned: boolean;
+}
+
+/**
+ * Finds the symbols that lazy binding would miss at some later moment: undefined, not weak, and defined by no object of
+ * the process in a version that serves (glibc elf/dl-lookup.c check_match; musl does not compare versions).
+ * A plug-in by itself also uses what its program defines, so its findings are only hints.
+ */
+export function checkSymbols(closure: Closure): readonly MissingSymbol[] {
+  const objects = new Map(closure.objects.map(({ node, elf }) => [node.path, elf]));
+  const read = new Map<RootPath, Symbols>();
+  const symbolsOf = (path: RootPath): Symbols => {
+    let symbols = read.get(path);
+    if (symbols === undefined) {
+      symbols = readSymbols(objects.get(path)!);
+      read.set(path, symbols);
+    }
+    return symbols;
+  };
+  const found = new Map<string, MissingSymbol>();
+  for (const process of closure.processes) {
+    const scope = [...new Set([...process.objects, process.loader])].map(symbolsOf);
+    for (const object of process.objects) {
+      for (const wanted of symbolsOf(object).wanted) {
+        if (scope.some((symbols) => serves(symbols, wanted, process.family))) continue;
+        const missing = { ...wantedOf(wanted), object, main: process.main };
+        found.set(`${object}\0${wanted.name}\0${wanted.version ?? ""}`, missing);
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+const wantedOf = ({ name, version }: Symbols["wanted"][number]): Pick<MissingSymbol, "symbol" | "version"> => ({
+  symbol: name,
+  ...(version !== undefined && { version }),
+});
+
+function serves(symbols: Symbols, wanted: Symbols["wanted"][number], family: Process["family"]): boolean {
+  const versions = symbols.defined.get(wanted.name);
+  if (versions === undefined) return false;
+  if (family === "musl" || !symbols.versioned || wanted.version === undefined) return true;
+  return versions.some((version) => version === wanted.version || version === undefined);
+}
+
+/** STB_LOCAL is nobody else's; STB_GLOBAL and STB_GNU_UNIQUE must be found, STB_WEAK need not. */
+const weak = 2;
+
+function readSymbols(file: ElfFile): Symbols {
+  // Names lie all over the string table: one read of the file instead of one per name.
+  const elf: ElfFile = { ...file, source: memorySource(file.source.read(0, file.source.size)) };
+  const definedVersions = readDefinedVersions(elf);
+  const names = new Map([
+    ...definedVersions.filter(({ base }) => !base).map(({ index, name }) => [index, name] as const),
+    ...readNeededVersions(elf).flatMap(({ versions }) => versions.map(({ index, name }) => [index, name] as const)),
+  ]);
+  const wanted: { name: string; version?: string }[] = [];
+  const defined = new Map<string, (string | undefined)[]>();
+  for (const symbol of readDynamicSymbols(elf)) {
+    const version = names.get(symbol.version);
+    if (symbol.defined && isVisible(symbol)) defined.set(symbol.name, [...(defined.get(symbol.name) ?? []), version]);
+    else if (!symbol.defined && symbol.binding !== 0 && symbol.binding !== weak && symbol.name !== "") {
+      wanted.push({ name: symbol.name, ...(version !== undefined && { version }) });
+    }
+  }
+  return { wanted, defined, versioned: definedVersions.length > 0 };
+}
+
+const isVisible = (symbol: DynamicSymbol): boolean => symbol.binding !== 0;
