@@ -1,0 +1,101 @@
+import { Minimatch } from "minimatch";
+import { type ExtPath, isWithin, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
+import type { Action } from "../../extension/plan.ts";
+import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
+import { relativeLink } from "../links.ts";
+import type { MountTable } from "./mounts.ts";
+import type { FlatwrapOptions } from "./options.ts";
+
+/** The root as it is shipped. */
+export interface Contents {
+  readonly actions: readonly Action[];
+  readonly warnings: readonly string[];
+  /** Whether the program will find the root's own file at this real path. */
+  isShipped(path: RootPath): boolean;
+}
+
+/** Where things stand in the extension. */
+export interface Home {
+  /** `PREFIX/NAME`. */
+  readonly at: ExtPath;
+  /** The program's `/`. */
+  readonly root: ExtPath;
+  /** Own files that stand before the host's. */
+  readonly over: ExtPath;
+}
+
+const PRIVILEGES = 0o6000;
+
+/**
+ * Everything of the root that the program will see, below `home.root`, with a place for every mount.
+ * `isNeeded` tells which paths to keep; undefined: all.
+ */
+export function planContents(
+  rootfs: Rootfs,
+  table: MountTable,
+  home: Home,
+  options: FlatwrapOptions,
+  isNeeded: ((path: RootPath) => boolean) | undefined,
+): Contents {
+  const globs = options.exclude.map((glob) => new Minimatch(glob, { dot: true }));
+  const isExcluded = (path: RootPath): boolean => globs.some((glob) => glob.match(path));
+  const parts = options.chroot?.flatMap((path) => [path, rootfs.resolve(path)?.path ?? path]);
+  const isPart = (path: RootPath): boolean =>
+    parts === undefined || parts.some((part) => isWithin(path, part) || isWithin(part, path));
+  const isShipped = (path: RootPath): boolean =>
+    table.isOwn(path) && isPart(path) && !isExcluded(path) && (isNeeded?.(path) ?? true);
+
+  const actions: Action[] = [];
+  const warnings: string[] = [];
+  let withoutPrivileges = 0;
+  const ship = (node: RootNode, to: ExtPath): void => {
+    const why = `the root's ${node.path}`;
+    if (node.type === "symlink") actions.push({ kind: "symlink", to, target: linkTarget(node), why });
+    else if (node.type === "file" || node.type === "directory") {
+      const isPrivileged =
+        node.type === "file" && ((node.mode & PRIVILEGES) !== 0 || node.xattrs.has("security.capability"));
+      if (isPrivileged && !options.allowSuid) withoutPrivileges += 1;
+      const from =
+        isPrivileged && !options.allowSuid ? { ...node, mode: node.mode & ~PRIVILEGES, xattrs: noXattrs } : node;
+      actions.push({ kind: "copy", to, from, why });
+    } else warnings.push(`${node.path} is left out: a ${node.type} has no place in an extension`);
+  };
+  /** A link that leads through the host's folders to a file of the root takes the direct way. */
+  const linkTarget = (node: RootNode): string => {
+    const target = node.target ?? "";
+    const next = rootPath(target.startsWith("/") ? target : `${parentOf(node.path)}/${target}`);
+    const goal = table.isOwn(next) ? undefined : rootfs.resolve(node.path);
+    if (goal === undefined || !isShipped(goal.path)) return target;
+    return relativeLink(node.path as string as ExtPath, goal.path as string as ExtPath);
+  };
+
+  const mountPoints = new Set(table.mounts.map(({ inside }) => inside));
+  let excluded: RootPath | undefined;
+  for (const node of rootfs.walk(rootPath("/"))) {
+    if (excluded !== undefined && isWithin(node.path, excluded)) continue;
+    if (isExcluded(node.path)) excluded = node.path;
+    else if (isShipped(node.path) && !mountPoints.has(node.path)) ship(node, join(home.root, node.path));
+  }
+  for (const mount of table.mounts) {
+    const to = join(home.root, mount.inside);
+    const why = `stands for the host's ${mount.host ?? mount.inside}`;
+    // Below a folder of the host, the host must have the place.
+    const isCovered = table.mounts.some(
+      (above) => above !== mount && above.host !== undefined && isWithin(mount.inside, above.inside),
+    );
+    if (!isCovered && mount.type === "folder") actions.push({ kind: "directory", to, mode: 0o755, why });
+    else if (!isCovered) actions.push({ kind: "write", to, content: new Uint8Array(), mode: 0o644, why });
+    if (mount.host !== undefined) continue;
+    for (const node of rootfs.walk(rootfs.resolve(mount.inside)?.path ?? mount.inside)) {
+      ship(node, join(home.over, node.path));
+    }
+  }
+  if (withoutPrivileges > 0) {
+    warnings.push(
+      `${withoutPrivileges} files lose their setuid bits or capabilities, which every user of the host could use: see --allow-suid`,
+    );
+  }
+  return { actions, warnings, isShipped };
+}
+
+const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();

@@ -1,0 +1,89 @@
+import type { ExtPath } from "../../core/paths.ts";
+import { isWithin, join, rootPath } from "../../core/paths.ts";
+import { quoteWord, type TemplateValues } from "./shell.ts";
+import type { Home } from "./contents.ts";
+import type { Mount } from "./mounts.ts";
+
+/**
+ * The mount table for mount(8) `-a -T`, with paths relative to the folder it stands in, so that it also serves a
+ * tree that is not merged. `./root` and not `root`: util-linux takes that word for the root file system.
+ */
+export function renderFstab(mounts: readonly Mount[]): string {
+  const line = (source: string, target: string, options: string): string =>
+    `${escapeField(source)} ${escapeField(target)} none ${options} 0 0\n`;
+  const rows = mounts.flatMap((mount) => {
+    const target = `./root${mount.inside}`;
+    const bind = [mount.type === "folder" ? "rbind" : "bind", ...(mount.required ? [] : ["nofail"])].join(",");
+    const bound = line(mount.host ?? `./over${mount.inside}`, target, bind);
+    // Linux takes "read-only" for a bind mount only as a second step (mount(2)); busybox leaves that to us.
+    return mount.writable
+      ? [bound]
+      : [bound, line("none", target, "remount,bind,ro" + (mount.required ? "" : ",nofail"))];
+  });
+  return [
+    "# What the program sees beside the root's own files: fstab(5), for mount -a -T in this folder.\n",
+    line("./root", "./root", "bind"),
+    line("none", "./root", "remount,bind,ro"),
+    ...rows,
+    // Over / and not by chroot, in which no user namespace could be made (clone(2), EPERM).
+    line("./root", "/.", "rbind"),
+  ].join("");
+}
+
+/** getmntent(3): white space, backslashes and a leading # as octal numbers. */
+const escapeField = (text: string): string =>
+  text.replace(/[ \t\n\\#]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
+
+/** What `templates/flatwrap-enter.sh` asks for. */
+export function renderEnter(mounts: readonly Mount[], name: string): TemplateValues {
+  const hostRows = mounts.filter((mount): mount is Mount & { host: string } => mount.host !== undefined);
+  const same = hostRows.filter(({ host, inside, type }) => type === "folder" && host === inside);
+  return {
+    name,
+    visible: same.length === 0 ? "/dev/null/*" : same.map(({ inside }) => `${quoteWord(inside)}/*`).join(" | "),
+    required: hostRows
+      .filter(({ required }) => required)
+      .map(({ host }) => `[ -e ${quoteWord(host)} ] || flatwrap_fail ${quoteWord(`this host has no ${host}`)}`),
+    over: mounts.flatMap(({ inside, host }) => {
+      if (host !== undefined) return [];
+      const place = hostRows.findLast((row) => isWithin(inside, row.inside))!;
+      const onHost = join(rootPath(place.host), inside.slice(place.inside.length));
+      return [
+        `[ ! -e ${quoteWord(onHost)} ] ||`,
+        `    set -- --ro-bind "$flatwrap_home"/over${quoteWord(inside)} ${quoteWord(inside)} "$@"`,
+      ];
+    }),
+    binds: hostRows.map(({ host, inside, writable, required }) => {
+      const option = `${writable ? "--dev-bind" : "--ro-bind"}${required ? "" : "-try"}`;
+      return `${option} ${quoteWord(host)} ${quoteWord(inside)} \\`;
+    }),
+  };
+}
+
+/**
+ * A drop-in that lets systemd show the root to a service: no shell, so that `Type=notify`, socket activation and
+ * process tracking stay what they are (systemd.exec(5)).
+ */
+export function renderDropIn(mounts: readonly Mount[], home: Home, ownFolders: readonly string[]): string {
+  // MountAPIVFS= brings these three; /run is the host's, for sockets and PID files.
+  const rows = mounts.filter(({ inside }) => !["/dev", "/proc", "/sys"].includes(inside));
+  const bind = ({ host, inside, required }: Mount): string =>
+    `${required ? "" : "-"}${escapePath(host ?? join(home.over, inside))}:${escapePath(inside)}`;
+  const lines = [
+    "# The service sees the root beside the host's folders (flixwrap).",
+    "[Service]",
+    `RootDirectory=${escapeSpecifier(home.root)}`,
+    "MountAPIVFS=yes",
+    ...rows.filter(({ writable }) => writable).map((row) => `BindPaths=${bind(row)}`),
+    ...rows.filter(({ writable }) => !writable).map((row) => `BindReadOnlyPaths=${bind(row)}`),
+    ...ownFolders.map((folder) => `ReadOnlyPaths=-${escapePath(folder)}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+const escapeSpecifier = (text: string): string => text.replaceAll("%", "%%");
+/** Words of a list setting: quoted as systemd.syntax(7) says; a colon would end the path. */
+const escapePath = (text: string | ExtPath): string =>
+  escapeSpecifier(text).replace(/[\s\\:"']/g, (character) =>
+    character === ":" ? "\\:" : `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
