@@ -1,5 +1,6 @@
 import { FlixwrapError } from "../core/errors.ts";
 import { openTar } from "../extension/tar.ts";
+import type { ExtensionTree } from "../extension/tree.ts";
 import { runCommand } from "../host/command.ts";
 import { type Packer, type PackOptions, hasMagic } from "./packer.ts";
 
@@ -24,13 +25,15 @@ export const squashfs: Packer = {
         tool: "mksquashfs",
         package: "squashfs-tools",
         purpose: "pack squashfs images",
-        // mksquashfs 4.5.1: -root-time 0 is ignored (hence the variable), and the root folder would be 0777.
+        // mksquashfs 4.5.1 with -tar: -root-time 0, -root-uid 0 and -root-gid 0 are ignored, so the root folder is the
+        // caller's and from now, unless all is root's; and it would be 0777.
         args: [
           "-",
           output,
           "-tar",
           ...compressionArgs(options),
-          ..."-root-mode 0755 -root-uid 0 -root-gid 0".split(" "),
+          ...["-root-mode", "0755"],
+          ...(isAllRoot(tree) ? ["-all-root"] : ["-root-uid", "0", "-root-gid", "0"]),
           "-exit-on-error",
           "-quiet",
           "-no-progress",
@@ -42,6 +45,9 @@ export const squashfs: Packer = {
     );
   },
 };
+
+const isAllRoot = (tree: ExtensionTree): boolean =>
+  [...tree.nodes.values()].every(({ uid, gid }) => uid === 0 && gid === 0);
 
 function compressionArgs(options: PackOptions): string[] {
   const name = options.compression ?? "zstd";
