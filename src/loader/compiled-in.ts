@@ -55,7 +55,7 @@ function readGlibc(text: string): CompiledIn | undefined {
     systemFolders,
     ...(lib !== undefined && { lib }),
     ...(cachePath !== undefined && { cachePath }),
-    // _dl_string_platform's names; the whole mechanism went with them in 2.37.
-    legacyHwcaps: /\0(?:haswell|xeon_phi|tls)\0/.test(text),
+    // 2.33 and later say which they are ("ld.so (GNU libc) stable release version 2.36."); 2.37 ended the mechanism.
+    legacyHwcaps: Number(/ release version 2\.(\d+)/.exec(text)?.[1] ?? 0) < 37,
   };
 }

@@ -1,5 +1,6 @@
 import { FlixwrapError } from "../core/errors.ts";
-import { type DlopenEntry, type ElfFile, dlopenEntriesOf, readNotes } from "../elf/index.ts";
+import type { ElfFile } from "../elf/file.ts";
+import { type DlopenEntry, dlopenEntriesOf, readNotes } from "../elf/notes.ts";
 import type { LateRequest } from "./process.ts";
 import type { Asker } from "./search.ts";
 

@@ -25,6 +25,8 @@ export interface LoaderFacts {
   readonly systemFolders: readonly string[];
   /** The folders of the last resort: the compiled-in ones, or those of musl's path file. */
   readonly defaults: { readonly rule: "default" | "path-file"; readonly folders: readonly string[] };
+  /** Sub-folders of every folder that are looked at before it on every processor: glibc before 2.37. */
+  readonly subfolders: readonly string[];
   /** Values of `$LIB` and `$PLATFORM`. */
   readonly tokens: TokenValues;
   /** Entries of the root's ld.so.cache; undefined when there is none (or a damaged one). */
@@ -54,6 +56,8 @@ function glibcFacts(rootfs: Rootfs, loader: Loader, built: Built<"glibc">): Load
     policy: glibc,
     systemFolders,
     defaults: { rule: "default", folders: systemFolders.map(withoutSlash) },
+    // dl-hwcaps.c _dl_important_hwcaps: all combinations of "tls" and AT_PLATFORM, the longest first.
+    subfolders: !built.legacyHwcaps ? [] : platform === undefined ? ["tls"] : [`tls/${platform}`, "tls", platform],
     tokens: {
       ...(built.lib !== undefined && { LIB: built.lib }),
       ...(platform !== undefined && { PLATFORM: platform }),
@@ -80,6 +84,7 @@ function muslFacts(rootfs: Rootfs, loader: Loader, built: Built<"musl">): Loader
       rule: file === undefined ? "default" : "path-file",
       folders: folders.filter((folder) => folder !== ""),
     },
+    subfolders: [],
     tokens: {},
     confFolders: [],
   };

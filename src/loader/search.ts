@@ -143,10 +143,11 @@ function* expandList(world: SearchWorld, list: SearchList, name: string, asker: 
 }
 
 function* inFolders(world: SearchWorld, folders: readonly string[], name: string, rule: OpenRule): Iterable<Candidate> {
-  const subfolders = world.facts.policy.hwcaps ? world.levels.map((level) => `glibc-hwcaps/${level}/`) : [];
+  const subfolders = [...world.levels.map((level) => `glibc-hwcaps/${level}`), ...world.facts.subfolders];
   for (const folder of folders) {
     const prefix = folder === "" || folder.endsWith("/") ? folder : `${folder}/`;
-    for (const subfolder of [...subfolders, ""]) yield { rule, folder, path: `${prefix}${subfolder}${name}` };
+    for (const subfolder of subfolders) yield { rule, folder, path: `${prefix}${subfolder}/${name}` };
+    yield { rule, folder, path: `${prefix}${name}` };
   }
 }
 

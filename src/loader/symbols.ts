@@ -1,12 +1,8 @@
 import { memorySource } from "../core/bytes.ts";
 import type { RootPath } from "../core/paths.ts";
-import {
-  type DynamicSymbol,
-  type ElfFile,
-  readDefinedVersions,
-  readDynamicSymbols,
-  readNeededVersions,
-} from "../elf/index.ts";
+import type { ElfFile } from "../elf/file.ts";
+import { type DynamicSymbol, readDynamicSymbols } from "../elf/symbols.ts";
+import { readDefinedVersions, readNeededVersions } from "../elf/versions.ts";
 import type { Closure, Process } from "./closure.ts";
 
 /** A symbol that an object needs and nothing in its process defines. */

@@ -1,5 +1,6 @@
 import type { RootPath } from "../core/paths.ts";
-import { type DefinedVersion, type ElfFile, readDefinedVersions, readNeededVersions } from "../elf/index.ts";
+import type { ElfFile } from "../elf/file.ts";
+import { type DefinedVersion, readDefinedVersions, readNeededVersions } from "../elf/versions.ts";
 import type { Closure } from "./closure.ts";
 import { providersOf } from "./providers.ts";
 

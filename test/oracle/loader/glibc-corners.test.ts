@@ -1,6 +1,9 @@
+import { execFileSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { rootPath } from "../../../src/core/paths.ts";
-import { resolveClosure } from "../../../src/loader/index.ts";
+import { type ResolveOptions, resolveClosure } from "../../../src/loader/index.ts";
 import { openFolder } from "../../../src/oci/folder-rootfs.ts";
 import { type FixtureNode, FixtureRoots, wordClosure } from "./fixture-root.ts";
 
@@ -12,11 +15,17 @@ const systemFolder = "/lib/x86_64-linux-gnu";
 const otherClass = { bytes: { 4: 1 } };
 const otherMachine = { bytes: { 18: 183 } };
 
+/** The N of glibc 2.N. */
+const glibcVersion = Number(/ 2\.(\d+)/.exec(execFileSync("getconf", ["GNU_LIBC_VERSION"], { encoding: "utf8" }))?.[1]);
+
 interface Corner {
   readonly title: string;
   readonly root: Readonly<Record<string, FixtureNode>>;
   /** Run inside the root before the loaders look at it. */
   readonly prepare?: readonly string[];
+  /** Taken away after that. */
+  readonly removed?: string;
+  readonly options?: ResolveOptions;
   readonly program?: string;
   /** What the fixture is about: must be among the live loader's lines, or a part of its message. */
   readonly shows: string;
@@ -302,6 +311,18 @@ const corners: readonly Corner[] = [
     shows: "liba.so => /usr/lib/x86_64-linux-gnu/liba.so",
   },
   {
+    title: "before 2.37, sub-folders named tls and after the platform come first",
+    root: {
+      "/bin/p": { needs: ["liba.so", "libb.so"], runpath: "/opt" },
+      "/opt/liba.so": {},
+      "/opt/tls/liba.so": {},
+      "/opt/x86_64/liba.so": {},
+      "/opt/libb.so": {},
+      "/opt/x86_64/libb.so": {},
+    },
+    shows: glibcVersion < 37 ? "liba.so => /opt/tls/liba.so" : "liba.so => /opt/liba.so",
+  },
+  {
     title: "DF_1_NODEFLIB shuts the default folders for the object that has it, and for no other",
     root: {
       "/bin/p": { needs: ["liba.so", "libb.so"], runpath: "/opt", ld: ["-z,nodefaultlib"] },
@@ -332,6 +353,60 @@ const corners: readonly Corner[] = [
     },
     prepare: ["/sbin/ldconfig"],
     shows: "libb.so.1 => not found",
+  },
+  {
+    title: "a stale cache entry is passed over",
+    root: {
+      "/etc/ld.so.conf": { text: "/opt/lib\n" },
+      "/bin/p": { needs: ["liba.so.1"] },
+      "/opt/lib/liba.so.1": { soname: "liba.so.1" },
+      "/lib/liba.so.1": {},
+    },
+    prepare: ["/sbin/ldconfig"],
+    removed: "/opt/lib/liba.so.1",
+    shows: "liba.so.1 => /lib/liba.so.1",
+  },
+  {
+    title: "the cache compares runs of digits as numbers",
+    root: {
+      "/etc/ld.so.conf": { text: "include conf.d/*.conf # comment\n" },
+      "/etc/conf.d/a.conf": { text: "/opt/lib/\n" },
+      "/bin/p": { needs: ["liba.so.01"] },
+      "/opt/lib/liba.so.1": { soname: "liba.so.1" },
+    },
+    prepare: ["/sbin/ldconfig"],
+    shows: "liba.so.01 => /opt/lib/liba.so.1",
+  },
+  {
+    title: "of two folders in the cache the first one wins",
+    root: {
+      "/etc/ld.so.conf": { text: "/opt/b\n/opt/a\n" },
+      "/bin/p": { needs: ["liba.so.1"] },
+      "/opt/a/liba.so.1": { soname: "liba.so.1" },
+      "/opt/b/liba.so.1": { soname: "liba.so.1" },
+    },
+    prepare: ["/sbin/ldconfig"],
+    shows: "liba.so.1 => /opt/b/liba.so.1",
+  },
+  {
+    title: "the cache in the format with the old one in front",
+    root: {
+      "/etc/ld.so.conf": { text: "/opt/b\n" },
+      "/bin/p": { needs: ["liba.so.1"] },
+      "/opt/b/liba.so.1": { soname: "liba.so.1" },
+    },
+    prepare: ["/sbin/ldconfig", "-c", "compat"],
+    shows: "liba.so.1 => /opt/b/liba.so.1",
+  },
+  {
+    title: "ld.so.conf alone means nothing to the loader",
+    root: {
+      "/etc/ld.so.conf": { text: "/opt/b\n" },
+      "/bin/p": { needs: ["liba.so.1"] },
+      "/opt/b/liba.so.1": { soname: "liba.so.1" },
+    },
+    options: { facts: (facts) => ({ ...facts, confFolders: [] }) },
+    shows: "liba.so.1 => not found",
   },
   {
     title: "DT_AUXILIARY may be absent, and serves before its owner's siblings",
@@ -375,13 +450,15 @@ const corners: readonly Corner[] = [
 ];
 
 describe("glibc's corners, against the loader of this machine", () => {
-  test.each(corners)("$title", ({ root: nodes, prepare, program = "/bin/p", shows, harmless }) => {
-    const withLdconfig = prepare === undefined ? nodes : { ...nodes, "/var/cache/ldconfig": { folder: true as const } };
-    const root = roots.build(program === "/bin/p" ? withLdconfig : nodes);
-    if (prepare !== undefined) roots.copyIn(root, prepare[0]!);
-    if (prepare !== undefined) roots.run(root, ...prepare);
+  test.each(corners)("$title", ({ root: nodes, prepare, removed, options, program = "/bin/p", shows, harmless }) => {
+    const root = roots.build(nodes);
+    if (prepare !== undefined) {
+      roots.copyIn(root, prepare[0]!);
+      expect(roots.run(root, ...prepare).stderr).not.toContain("Can't");
+    }
+    if (removed !== undefined) rmSync(join(root, removed));
     const live = roots.list(root, program);
-    const closure = resolveClosure(openFolder(root), [rootPath(program)], { workingFolder: rootPath("/") });
+    const closure = resolveClosure(openFolder(root), [rootPath(program)], { workingFolder: rootPath("/"), ...options });
     const notes = closure.missing.flatMap(({ searched }) => searched.flatMap(({ note }) => note ?? []));
     if (live.stderr.includes("error while loading")) {
       expect(live.stderr).toContain(shows);
