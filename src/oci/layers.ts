@@ -110,7 +110,7 @@ class Layer {
       Object.assign(present, attributesOf(entry));
       return;
     }
-    folder.children.set(name, entry.type === "hardlink" ? this.#linkTarget(entry, present) : this.#inode(entry));
+    folder.children.set(name, this.#inode(entry));
   }
 
   #inode(entry: TarEntry): Inode {
@@ -124,7 +124,7 @@ class Layer {
         if (entry.target === "") throw this.#unsafe(entry, "a link to nothing");
         return { type: "symlink", ...attributes, target: entry.target! };
       case "hardlink":
-        return this.#linkTarget(entry, undefined);
+        return this.#linkTarget(entry);
       case "character-device":
       case "block-device":
       case "fifo":
@@ -134,7 +134,7 @@ class Layer {
   }
 
   /** What a hard link leads to: of this layer or a lower one, itself possibly a symlink, never a folder. */
-  #linkTarget(entry: TarEntry, present: Inode | undefined): Inode {
+  #linkTarget(entry: TarEntry): Inode {
     const names = this.#split(entry, entry.target!);
     const removedOrPresent = (folder: Inode, name: string): Inode | undefined =>
       childOf(folder, name) ?? this.#removed.get(folder)?.get(name);
@@ -143,7 +143,6 @@ class Layer {
       findPath<Inode>(this.#root, names.join("/"), removedOrPresent, { followLast: false })?.nodes.at(-1);
     if (found === undefined) throw this.#unsafe(entry, "a hard link to a missing file", entry.target);
     if (found.type === "directory") throw this.#unsafe(entry, "a hard link to a folder", entry.target);
-    if (found === present && entry.target === entry.name) throw this.#unsafe(entry, "a hard link to itself");
     return found;
   }
 

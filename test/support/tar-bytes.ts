@@ -17,7 +17,7 @@ export interface RawEntry {
   /** Raw bytes of the uid field. */
   readonly uidField?: Buffer;
   readonly device?: readonly [major: number, minor: number];
-  readonly magic?: "ustar\0" + "00" | "ustar  \0" | "";
+  readonly magic?: "ustar\x0000" | "ustar  \0" | "";
   readonly prefix?: string;
   /** Bytes at an offset of the header, put last, before the checksum. */
   readonly patch?: readonly (readonly [offset: number, bytes: Buffer])[];
@@ -28,7 +28,8 @@ const block = 512;
 
 const padded = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc(-bytes.length & (block - 1))]);
 
-const octal = (value: number, length: number): Buffer => Buffer.from(`${value.toString(8).padStart(length - 1, "0")}\0`);
+const octal = (value: number, length: number): Buffer =>
+  Buffer.from(`${value.toString(8).padStart(length - 1, "0")}\0`);
 
 /** One entry: header and padded content. */
 export function entry(raw: RawEntry): Buffer {

@@ -1,0 +1,61 @@
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { memorySource } from "../../src/core/bytes.ts";
+import { quietContext } from "../../src/core/context.ts";
+import { openFolder } from "../../src/oci/folder-rootfs.ts";
+import { writeFolder } from "../../src/oci/folder-writer.ts";
+import { stackLayers } from "../../src/oci/layers.ts";
+import { treeRootfs } from "../../src/oci/tree.ts";
+import { describeTree } from "../support/describe-tree.ts";
+import { layerCorpus } from "../support/layer-corpus.ts";
+
+const temporary = mkdtempSync(join(tmpdir(), "oci-corpus-"));
+const victim = join(temporary, "victim");
+const evil = join(temporary, "root-evil");
+afterAll(() => rmSync(temporary, { recursive: true, force: true }));
+
+mkdirSync(victim, { mode: 0o750 });
+mkdirSync(evil);
+writeFileSync(join(victim, "hello"), "untouched", { mode: 0o640 });
+writeFileSync(join(evil, "secret"), "untouched");
+/** Everything of the folders beside the root that an escape would change. */
+const canary = (): unknown =>
+  [temporary, victim, evil].map((folder) => [
+    lstatSync(folder).mode,
+    readdirSync(folder),
+    ...readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => {
+        const { ino, mode, nlink, mtimeMs, uid } = lstatSync(join(folder, name));
+        return [name, ino, mode, nlink, mtimeMs, uid, readFileSync(join(folder, name), "utf8")];
+      }),
+  ]);
+const untouched = canary();
+const root = join(temporary, "root");
+const context = quietContext({ env: { PATH: "/usr/bin:/bin" } });
+const isRoot = userInfo().uid === 0;
+
+async function unpack(layers: readonly Buffer[]): Promise<void> {
+  const stack = stackLayers();
+  for (const layer of layers) stack.apply(memorySource(layer), "layer");
+  await writeFolder(treeRootfs("layers", stack.root), root, context);
+}
+
+beforeEach(() => rmSync(root, { recursive: true, force: true }));
+
+describe("the folder made of hostile and odd layers", () => {
+  it.each(layerCorpus(victim))("row $row: $title", async ({ layers, outcome }) => {
+    if (typeof outcome === "string") {
+      await expect(unpack(layers)).rejects.toMatchObject({ code: outcome });
+    } else {
+      await unpack(layers);
+      const lines = describeTree(openFolder(root));
+      const wanted = isRoot ? outcome : outcome.filter((line) => !/^[cb] /.test(line));
+      expect(lines.sort()).toEqual([...wanted].sort());
+      rmSync(root, { recursive: true, force: true });
+    }
+    expect(canary()).toEqual(untouched);
+  });
+});
