@@ -38,9 +38,9 @@ export async function startRegistry(): Promise<TestRegistry> {
   return {
     address,
     requests: () =>
-      [
-        ...readFileSync(log, "utf8").matchAll(/"([A-Z]+ \S+) HTTP\/1\.1" (\d+)/g),
-      ].map(([, what, status]) => `${what} ${status}`),
+      [...readFileSync(log, "utf8").matchAll(/"([A-Z]+ \S+) HTTP\/1\.1" (\d+)/g)].map(
+        ([, what, status]) => `${what} ${status}`,
+      ),
     push(folder, name, { architecture } = {}) {
       const layout = join(work, `layout-${name.replaceAll(/[/:]/g, "-")}`);
       const image = `${layout}:x`;
