@@ -1,7 +1,7 @@
 import { FlixwrapError } from "../core/errors.ts";
 import { openTar } from "../extension/tar.ts";
-import type { ExtensionTree } from "../extension/tree.ts";
 import { runCommand } from "../host/command.ts";
+import { currentUser } from "../host/user.ts";
 import { type Packer, type PackOptions, hasMagic } from "./packer.ts";
 
 /** Compressors that the kernel reads (linux/fs/squashfs/Kconfig), and the levels mksquashfs takes for them. */
@@ -19,25 +19,22 @@ export const squashfs: Packer = {
   recognise: (head) => hasMagic(head, 0, "hsqs"),
   async pack(tree, output, options, context) {
     const epoch = options.epoch ?? 0;
+    // sqfstar is this very program under another name, but 4.5.1 takes no compressor options under that name.
+    const tool = "mksquashfs";
+    // mksquashfs 4.5.1 with -tar: -root-time 0, -root-uid 0 and -root-gid 0 are ignored, so the root folder is the
+    // caller's and from now; and it would be 0777.
+    const args = ["-", output, "-tar", ...compressionArgs(options), "-root-mode", "0755", "-exit-on-error", "-quiet"];
+    const nodes = [...tree.nodes.values()];
+    const isAllRoot = nodes.every(({ uid, gid }) => uid === 0 && gid === 0);
+    // With owners to keep, an ordinary user becomes root of a namespace: then the root folder is root's, too.
+    const asRoot = isAllRoot || currentUser().isRoot ? [] : ["unshare", "--map-root-user"];
+    const line = [...asRoot, tool, ...args, ...(isAllRoot ? ["-all-root"] : []), "-no-progress"];
     await runCommand(
       {
-        // sqfstar is this very program under another name, but 4.5.1 takes no compressor options under that name.
-        tool: "mksquashfs",
+        tool: line[0]!,
         package: "squashfs-tools",
         purpose: "pack squashfs images",
-        // mksquashfs 4.5.1 with -tar: -root-time 0, -root-uid 0 and -root-gid 0 are ignored, so the root folder is the
-        // caller's and from now, unless all is root's; and it would be 0777.
-        args: [
-          "-",
-          output,
-          "-tar",
-          ...compressionArgs(options),
-          ...["-root-mode", "0755"],
-          ...(isAllRoot(tree) ? ["-all-root"] : ["-root-uid", "0", "-root-gid", "0"]),
-          "-exit-on-error",
-          "-quiet",
-          "-no-progress",
-        ],
+        args: line.slice(1),
         env: { SOURCE_DATE_EPOCH: String(epoch) },
         stdin: openTar(tree, epoch, context.signal),
       },
@@ -45,9 +42,6 @@ export const squashfs: Packer = {
     );
   },
 };
-
-const isAllRoot = (tree: ExtensionTree): boolean =>
-  [...tree.nodes.values()].every(({ uid, gid }) => uid === 0 && gid === 0);
 
 function compressionArgs(options: PackOptions): string[] {
   const name = options.compression ?? "zstd";

@@ -63,7 +63,6 @@ describe.each(mountable)("%s", (format) => {
     ["umask 077", () => restoreUmask(process.umask(0o77))],
     ["another time zone", () => setVariable("TZ", "Asia/Kathmandu")],
     ["another locale", () => setVariable("LC_ALL", "tr_TR.UTF-8")],
-    ["an ordinary user", becomeNobody],
   ];
   test.each(variations)("%s changes no byte", async (name, enter) => {
     const first = await packTree(tree, { format, output: join(folder, `plain-${format}.raw`) }, context);
