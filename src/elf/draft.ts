@@ -1,9 +1,13 @@
 import type { ByteWrite } from "../core/bytes.ts";
-import { openDynamicTable, type DynamicTable } from "./dynamic-table.ts";
+import type { FileRange } from "./address.ts";
+import { PT } from "./constants.ts";
+import { openDynamicTable, writeDynamicTable, type DynamicTable } from "./dynamic-table.ts";
 import type { ElfFile } from "./file.ts";
 import { openOverlay, type Overlay } from "./overlay.ts";
+import { refused } from "./problems.ts";
 import { readSections } from "./sections.ts";
 import { Ehdr, Phdr, Shdr } from "./structs.ts";
+import { openStrings, type StringTable } from "./strings.ts";
 
 /** How the file had to change, from cheapest to dearest; a patch tells the dearest that was needed. */
 export type Growth =
@@ -20,14 +24,31 @@ export type Growth =
 
 const growths: readonly Growth[] = ["none", "in-place", "slack", "note", "headers"];
 
+/** What may be done to make room. */
+export interface GrowthLimits {
+  /**
+   * Bytes behind the ELF file (AppImage, bun, self-extractors): refuse to grow such a file, or move them along so that they
+   * stay at its end.
+   */
+  readonly payload: "refuse" | "move";
+  /** The most padding that another program header may cost, in bytes. */
+  readonly padding: number;
+}
+
 /** A file's headers while they are edited. Everything is laid out once and encoded at the end. */
 export interface Draft {
   readonly file: ElfFile;
+  readonly limits: GrowthLimits;
   readonly header: Ehdr;
   segments: Phdr[];
   readonly sections: readonly Shdr[];
   /** Absent in files without a dynamic section. */
   readonly table?: DynamicTable;
+  /** The dynamic string table; opened by the first edit that needs it. */
+  strings(): StringTable;
+  hasStrings(): boolean;
+  /** Whether a range is at the very end of a PT_LOAD. */
+  isTail(range: FileRange): boolean;
   /** Bytes other than headers. */
   readonly overlay: Overlay;
   /** Of the file afterwards, in bytes. */
@@ -35,22 +56,41 @@ export interface Draft {
   growth: Growth;
 }
 
-export function openDraft(file: ElfFile): Draft {
-  return {
+export function openDraft(file: ElfFile, limits: GrowthLimits): Draft {
+  const table = openDynamicTable(file);
+  let strings: StringTable | undefined;
+  const draft: Draft = {
     file,
-    header: { ...file.header },
+    limits,
+    header: { ...file.header, ident: file.header.ident.slice() },
     segments: file.segments.map((segment) => ({ ...segment })),
     sections: readSections(file),
-    ...(file.isDynamic ? { table: openDynamicTable(file) } : {}),
+    ...(table === undefined ? {} : { table }),
+    strings: () => (strings ??= openStrings(draft)),
+    hasStrings: () => strings !== undefined,
+    isTail: ({ offset, length }) =>
+      draft.segments.some((one) => one.type === PT.LOAD && one.offset + one.filesz === BigInt(offset + length)),
     overlay: openOverlay(file.source),
     size: file.source.size,
     growth: "none",
   };
+  return draft;
+}
+
+/** The dynamic table of a file that must have one. */
+export function tableOf(draft: Draft): DynamicTable {
+  if (draft.table === undefined) throw refused("elf-not-dynamic", draft.file, "no dynamic section");
+  return draft.table;
 }
 
 /** Records that a rung of the growth ladder was used. */
 export function useGrowth(draft: Draft, growth: Growth): void {
   if (growths.indexOf(growth) > growths.indexOf(draft.growth)) draft.growth = growth;
+}
+
+/** No ELF string holds a NUL. */
+export function refuseNul(file: ElfFile, text: string, what: string): void {
+  if (text.includes("\0")) throw refused("elf-value", file, `${what} holds a NUL byte`);
 }
 
 /** Encodes the headers and gives back every byte that differs. */
@@ -65,5 +105,6 @@ export function finishDraft(draft: Draft): ByteWrite[] {
   draft.sections.forEach((section, index) => {
     overlay.write(Number(header.shoff) + index * shdrSize, Shdr.write(file, section));
   });
+  if (draft.table !== undefined) overlay.write(file.dynamicRange!.offset, writeDynamicTable(file, draft.table));
   return overlay.finish(draft.size);
 }

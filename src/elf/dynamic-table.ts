@@ -18,20 +18,27 @@ export interface DynamicTable {
 }
 
 export interface TableEntry {
-  readonly tag: number;
-  /** The value; of an entry with `text` the old string's offset, if it had one. */
-  readonly value?: bigint;
-  /** A string that the string table must get. */
-  readonly text?: string;
+  tag: number;
+  value: bigint;
   /** The entry's slot in the file; undefined for a new one. */
   readonly slot?: number;
 }
 
-/** Hints for loaders' speed and nothing else (glibc elf/dynamic-link.h): a last resort for a slot. */
-const dispensableTags: readonly number[] = [DT.RELACOUNT, DT.RELCOUNT];
+/**
+ * What gives way when there is no spare slot, cheapest first, and what is lost: nothing but a hint that speeds up
+ * relocation (glibc elf/dynamic-link.h), a number that chains make superfluous (glibc and musl never read it),
+ * and what a debugger finds the loaded libraries by.
+ */
+const dispensableTags: readonly { readonly tag: number; readonly name: string }[] = [
+  { tag: DT.RELACOUNT, name: "DT_RELACOUNT" },
+  { tag: DT.RELCOUNT, name: "DT_RELCOUNT" },
+  { tag: DT.VERNEEDNUM, name: "DT_VERNEEDNUM" },
+  { tag: DT.VERDEFNUM, name: "DT_VERDEFNUM" },
+  { tag: DT.DEBUG, name: "DT_DEBUG" },
+];
 
-export function openDynamicTable(file: ElfFile): DynamicTable {
-  if (file.dynamicRange === undefined) throw refused("elf-not-dynamic", file, "no dynamic section");
+export function openDynamicTable(file: ElfFile): DynamicTable | undefined {
+  if (file.dynamicRange === undefined) return undefined;
   const { offset, length } = file.dynamicRange;
   const slots = Dyn.readAll(file, readRange(file, offset, length, "dynamic section"));
   // Slots behind the terminator are spare as long as they are empty.
@@ -45,53 +52,48 @@ export function openDynamicTable(file: ElfFile): DynamicTable {
   };
 }
 
-/** Gives way to new entries at the cost of hints where there are no spare slots. */
-export function fitEntries(file: ElfFile, table: DynamicTable): void {
-  for (const tag of dispensableTags) {
-    if (table.entries.length < table.capacity) return;
-    table.entries = table.entries.filter((entry) => entry.tag !== tag);
+/** Makes room for new entries; the names of those that had to go. */
+export function fitEntries(file: ElfFile, table: DynamicTable): string[] {
+  const given: string[] = [];
+  const isFull = () =>
+    table.entries.length >= table.capacity && table.entries.some((entry) => entry.slot === undefined);
+  for (const { tag, name } of dispensableTags) {
+    if (!isFull()) return given;
+    const kept = table.entries.filter((entry) => entry.tag !== tag || entry.slot === undefined);
+    if (kept.length < table.entries.length) given.push(name);
+    table.entries = kept;
   }
-  if (table.entries.length < table.capacity || table.entries.every((entry) => entry.slot !== undefined)) return;
+  if (!isFull()) return given;
   throw refused("elf-no-slot", file, "the dynamic section has no room for another entry", {
     got: `${table.entries.length} entries`,
     wanted: `at most ${table.capacity - 1}`,
-    hint: "an RPATH on the program that loads it serves a library, too",
+    hint: "a library is also found by a DT_RPATH on the program that loads it",
   });
 }
 
-/** The bytes of the edited table. `valueOf` tells where a text has got to. */
-export function writeDynamicTable(
-  file: ElfFile,
-  table: DynamicTable,
-  valueOf: (entry: TableEntry) => bigint,
-): Uint8Array {
+export function writeDynamicTable(file: ElfFile, table: DynamicTable): Uint8Array {
   const size = Dyn.size(file);
   const bytes = new Uint8Array(table.capacity * size);
-  table.entries.forEach((entry, index) => {
-    const value = entry.text === undefined ? (entry.value ?? 0n) : valueOf(entry);
-    const moved = entry.slot === undefined ? 0 : (index - entry.slot) * size;
+  table.entries.forEach(({ tag, value, slot }, index) => {
+    const moved = slot === undefined ? 0 : (index - slot) * size;
     // Its value is a distance from its own slot (patchelf#82).
-    const adjusted = entry.tag === DT.MIPS_RLD_MAP_REL ? BigInt.asUintN(file.bits, value - BigInt(moved)) : value;
+    const adjusted = tag === DT.MIPS_RLD_MAP_REL ? BigInt.asUintN(file.bits, value - BigInt(moved)) : value;
     // The tag of an old entry is taken raw: beyond 2^53 `tag` is rounded.
-    const raw = entry.slot === undefined ? undefined : table.slots[entry.slot]!.tag;
-    const tag = raw !== undefined && Number(raw) === entry.tag ? raw : BigInt(entry.tag);
-    bytes.set(Dyn.write(file, { tag, value: adjusted }), index * size);
+    const raw = slot === undefined ? undefined : table.slots[slot]!.tag;
+    bytes.set(
+      Dyn.write(file, { tag: raw !== undefined && Number(raw) === tag ? raw : BigInt(tag), value: adjusted }),
+      index * size,
+    );
   });
   return bytes;
 }
 
-/** Puts `replacement` in the place of the first entry with one of `tags` and drops the others; appends it if there is none. */
-export function replaceEntry(
-  table: DynamicTable,
-  tags: readonly number[],
-  replacement: Omit<TableEntry, "slot"> | undefined,
-): void {
-  const at = table.entries.findIndex((entry) => tags.includes(entry.tag));
-  const old = table.entries[at];
-  const rest = table.entries.filter((entry, index) => index === at || !tags.includes(entry.tag));
-  if (replacement === undefined) table.entries = rest.filter((entry) => entry !== old);
-  else if (old === undefined) table.entries = [...rest, replacement];
-  else table.entries = rest.with(rest.indexOf(old), { ...replacement, ...slotOf(old) });
+/** The last entry with that tag: the one that counts. */
+export function lastEntry(table: DynamicTable, tag: number): TableEntry | undefined {
+  return table.entries.findLast((entry) => entry.tag === tag);
 }
 
-const slotOf = ({ slot }: TableEntry): { slot?: number } => (slot === undefined ? {} : { slot });
+/** Sets the value of the tag's entries, if there are any. */
+export function setValue(table: DynamicTable, tag: number, value: bigint): void {
+  for (const entry of table.entries) if (entry.tag === tag) entry.value = value;
+}

@@ -1,23 +1,48 @@
 import type { ByteWrite } from "../core/bytes.ts";
-import { encodeName } from "../core/names.ts";
-import { readRange } from "./address.ts";
-import { DF_1, DT, PT } from "./constants.ts";
-import { finishDraft, openDraft, useGrowth, type Draft, type Growth } from "./draft.ts";
-import { fitEntries, replaceEntry, writeDynamicTable } from "./dynamic-table.ts";
+import { DF_1, DT } from "./constants.ts";
+import { finishDraft, openDraft, useGrowth, type Draft, type Growth, type GrowthLimits } from "./draft.ts";
+import { fitEntries } from "./dynamic-table.ts";
+import {
+  editDebugTag,
+  editFlags,
+  editNeeded,
+  editRunPath,
+  editSoname,
+  type FlagEdit,
+  type NeededEdits,
+  type RunPath,
+} from "./edit-dynamic.ts";
+import { editExecutableStack, editOsAbi } from "./edit-header.ts";
+import { clearSymbolVersions } from "./edit-versions.ts";
 import type { ElfFile } from "./file.ts";
+import { interpreterBlock } from "./interpreter.ts";
 import { placeBlocks, type Block } from "./place.ts";
-import { refused } from "./problems.ts";
-import { openStringTable } from "./string-table.ts";
-
-export type { Growth } from "./draft.ts";
+import { renameSymbols } from "./rename-symbols.ts";
 
 /** What shall be different. What is absent stays. */
 export interface ElfEdits {
   readonly interpreter?: string;
   /** The one run path the file has afterwards, as DT_RPATH or as DT_RUNPATH; null for none. */
-  readonly runPath?: { readonly kind: "rpath" | "runpath"; readonly value: string } | null;
+  readonly runPath?: RunPath | null;
+  readonly needed?: NeededEdits;
+  /** DT_SONAME; null for none. */
+  readonly soname?: string | null;
   /** DF_1_NODEFLIB: glibc's loader leaves out its compiled-in directories for this object's needs. */
   readonly noDefaultLib?: boolean;
+  /** Bits of DT_FLAGS (`DF`). */
+  readonly flags?: FlagEdit;
+  /** Bits of DT_FLAGS_1 (`DF_1`). */
+  readonly flags1?: FlagEdit;
+  /** Adds DT_DEBUG, by which debuggers find the loaded libraries. */
+  readonly debugTag?: true;
+  /** Dynamic symbols that shall be bound whatever their version. */
+  readonly clearSymbolVersions?: readonly string[];
+  /** Old to new names of dynamic symbols. */
+  readonly renameSymbols?: ReadonlyMap<string, string>;
+  /** Whether PT_GNU_STACK asks for an executable stack. */
+  readonly executableStack?: boolean;
+  /** EI_OSABI. */
+  readonly osAbi?: number;
 }
 
 /** An edit as data: a copy of the file with these writes and cut to this size is the edited file. */
@@ -32,120 +57,54 @@ export interface ElfPatch {
   readonly changes: readonly string[];
 }
 
+const defaultLimits: GrowthLimits = { payload: "refuse", padding: 1 << 20 };
+
 /**
- * Plans all edits of one file together. Nothing is written, and of the file only headers and the string table are read.
+ * Plans all edits of one file together. Nothing is written, and of the file only headers and the tables concerned are read.
  * @throws FlixwrapError `elf-…` when the edit cannot be made without risking the file.
  */
-export function planEdits(file: ElfFile, edits: ElfEdits): ElfPatch {
-  const draft = openDraft(file);
+export function planEdits(file: ElfFile, edits: ElfEdits, limits: Partial<GrowthLimits> = {}): ElfPatch {
+  const draft = openDraft(file, { ...defaultLimits, ...limits });
   const changes: string[] = [];
   const blocks: Block[] = [];
   if (edits.interpreter !== undefined && edits.interpreter !== file.interpreter) {
     blocks.push(interpreterBlock(draft, edits.interpreter));
     changes.push(`interpreter ${file.interpreter} -> ${edits.interpreter}`);
   }
-  changes.push(...editRunPath(draft, edits.runPath), ...editNoDefaultLib(draft, edits.noDefaultLib));
+  const flags1: FlagEdit =
+    edits.noDefaultLib === undefined
+      ? { ...edits.flags1 }
+      : {
+          set: (edits.flags1?.set ?? 0) | (edits.noDefaultLib ? DF_1.NODEFLIB : 0),
+          clear: (edits.flags1?.clear ?? 0) | (edits.noDefaultLib ? 0 : DF_1.NODEFLIB),
+        };
+  changes.push(
+    ...editSoname(draft, edits.soname),
+    ...editRunPath(draft, edits.runPath),
+    ...editNeeded(draft, edits.needed),
+    ...editFlags(draft, DT.FLAGS, edits.flags),
+    ...editFlags(draft, DT.FLAGS_1, flags1),
+    ...editDebugTag(draft, edits.debugTag),
+    ...clearSymbolVersions(draft, edits.clearSymbolVersions),
+    ...renameSymbols(draft, edits.renameSymbols),
+    ...editExecutableStack(draft, edits.executableStack),
+    ...editOsAbi(draft, edits.osAbi),
+  );
   if (changes.length === 0) return { writes: [], size: file.source.size, growth: "none", changes };
+  if (draft.table !== undefined)
+    changes.push(...fitEntries(file, draft.table).map((name) => `${name} removed to make room`));
   layOut(draft, blocks);
   const writes = finishDraft(draft);
   if (writes.length > 0) useGrowth(draft, "in-place");
   return { writes, size: draft.size, growth: draft.growth, changes };
 }
 
-function editRunPath(draft: Draft, runPath: ElfEdits["runPath"]): string[] {
-  const { file } = draft;
-  if (runPath === undefined) return [];
-  if (draft.table === undefined) {
-    if (runPath === null) return [];
-    throw refused("elf-not-dynamic", file, "no dynamic section");
-  }
-  const old = file.runpath === undefined ? file.rpath : file.runpath;
-  const oldKind = file.runpath === undefined ? "rpath" : "runpath";
-  const both = file.runpath !== undefined && file.rpath !== undefined;
-  const tags: readonly number[] = [DT.RPATH, DT.RUNPATH];
-  if (runPath === null) {
-    if (old === undefined) return [];
-    replaceEntry(draft.table, tags, undefined);
-    return [`${oldKind} ${old} removed`];
-  }
-  refuseNul(file, runPath.value, "run path");
-  if (!both && old === runPath.value && oldKind === runPath.kind) return [];
-  const value = draft.table.entries.find((entry) => tags.includes(entry.tag))?.value;
-  const tag = runPath.kind === "rpath" ? DT.RPATH : DT.RUNPATH;
-  replaceEntry(draft.table, tags, { tag, text: runPath.value, ...(value === undefined ? {} : { value }) });
-  return [
-    old === undefined ? `${runPath.kind} ${runPath.value}` : `${oldKind} ${old} -> ${runPath.kind} ${runPath.value}`,
-  ];
-}
-
-function editNoDefaultLib(draft: Draft, wanted: boolean | undefined): string[] {
-  const { file, table } = draft;
-  if (wanted === undefined || wanted === file.noDefaultLib) return [];
-  if (table === undefined) throw refused("elf-not-dynamic", file, "no dynamic section");
-  const old = table.entries.findLast((entry) => entry.tag === DT.FLAGS_1)?.value ?? 0n;
-  const bit = BigInt(DF_1.NODEFLIB);
-  const value = wanted ? old | bit : old & ~bit;
-  replaceEntry(table, [DT.FLAGS_1], value === 0n ? undefined : { tag: DT.FLAGS_1, value });
-  return [wanted ? "NODEFLIB" : "NODEFLIB removed"];
-}
-
-/** Gives every text a place in the string table and every block a place in the file, then writes the dynamic table. */
-function layOut(draft: Draft, blocks: Block[]): void {
-  const { file, table } = draft;
-  if (table === undefined) {
+function layOut(draft: Draft, blocks: readonly Block[]): void {
+  if (!draft.hasStrings()) {
     placeBlocks(draft, blocks);
     return;
   }
-  fitEntries(file, table);
-  const texts = table.entries.some((entry) => entry.text !== undefined);
-  const strings = texts ? openStringTable(draft, table) : undefined;
-  for (const entry of table.entries) if (entry.text !== undefined) strings?.intern(entry.text);
-  placeBlocks(draft, strings === undefined ? blocks : [strings.block(), ...blocks]);
-  const bytes = writeDynamicTable(file, table, (entry) => BigInt(strings?.intern(entry.text ?? "") ?? 0));
-  draft.overlay.write(file.dynamicRange!.offset, bytes);
-}
-
-/** PT_INTERP's string: short, NUL-terminated, mapped (it becomes the loader's name), and never first in a segment (llvm-strip). */
-function interpreterBlock(draft: Draft, interpreter: string): Block {
-  const { file } = draft;
-  const segment = draft.segments.find((one) => one.type === PT.INTERP);
-  if (segment === undefined || file.interpreter === undefined) {
-    throw refused("elf-no-interpreter", file, "no interpreter to replace", {
-      hint: "statically linked programs and plain libraries have none",
-    });
-  }
-  refuseNul(file, interpreter, "interpreter");
-  const bytes = Buffer.concat([encodeName(interpreter), Buffer.alloc(1)]);
-  // fs/binfmt_elf.c load_elf_binary: 2 to PATH_MAX bytes with the NUL.
-  if (bytes.length < 2 || bytes.length > 4096) {
-    throw refused("elf-value", file, "interpreter has no usable length", {
-      got: `${bytes.length - 1} bytes`,
-      wanted: "1 to 4095",
-    });
-  }
-  const current = { offset: Number(segment.offset), length: Number(segment.filesz) };
-  readRange(file, current.offset, current.length, "interpreter");
-  const section = draft.sections.find(
-    (one) => one.addr === segment.vaddr && one.offset === segment.offset && one.size > 0n,
-  );
-  return {
-    current,
-    bytes,
-    moveTo(offset, address) {
-      segment.offset = BigInt(offset);
-      segment.vaddr = address;
-      segment.paddr = address;
-      segment.filesz = BigInt(bytes.length);
-      segment.memsz = segment.filesz;
-      if (section !== undefined) {
-        section.offset = segment.offset;
-        section.addr = address;
-        section.size = segment.filesz;
-      }
-    },
-  };
-}
-
-function refuseNul(file: ElfFile, text: string, what: string): void {
-  if (text.includes("\0")) throw refused("elf-value", file, `${what} holds a NUL byte`);
+  draft.strings().settle();
+  // The strings first: llvm-strip breaks a file whose PT_INTERP begins where a PT_LOAD begins (patchelf#507).
+  placeBlocks(draft, [draft.strings().block(), ...blocks]);
 }

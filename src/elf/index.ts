@@ -1,6 +1,8 @@
 /** The ELF engine: reads and edits any ELF file (package export `flixwrap/elf`). */
 export { isElf, readElf, type DynamicEntry, type ElfFile } from "./file.ts";
-export { planEdits, type ElfEdits, type ElfPatch, type Growth } from "./edit.ts";
+export { planEdits, type ElfEdits, type ElfPatch } from "./edit.ts";
+export type { Growth, GrowthLimits } from "./draft.ts";
+export type { FlagEdit, NeededEdits, RunPath } from "./edit-dynamic.ts";
 export { findString, readSystemDirectories } from "./find.ts";
 export { DF, DF_1, DT, EM, ET, PF, PT } from "./constants.ts";
 export type { Format } from "./layout.ts";

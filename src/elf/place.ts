@@ -1,8 +1,18 @@
 import type { FileRange } from "./address.ts";
-import { appendSegment } from "./append.ts";
+import { appendSegment, takeBackSegment } from "./append.ts";
 import { PT } from "./constants.ts";
 import { useGrowth, type Draft } from "./draft.ts";
-import { hasTailRoom, innerRoom, readOnlyLoads, spanOf } from "./space.ts";
+import {
+  canShiftBehind,
+  findHole,
+  hasTailRoom,
+  innerRoom,
+  isOwnedAlone,
+  readOnlyLoads,
+  shiftTail,
+  smallestPage,
+  spanOf,
+} from "./space.ts";
 import type { Phdr } from "./structs.ts";
 
 /** A run of bytes that may move: the string table, the interpreter. */
@@ -15,44 +25,79 @@ export interface Block {
   moveTo(offset: number, address: bigint): void;
 }
 
-/** Finds the cheapest place for every block: where it is, in the tail of a read-only segment, at the end of the file. */
-export function placeBlocks(draft: Draft, blocks: readonly Block[]): void {
-  const loads = readOnlyLoads(draft);
-  const tails = loads.map((segment) => tailOf(segment, blocks));
-  const isResident = (block: Block) => tails.some(({ residents }) => residents.includes(block));
-  const changed = blocks.filter((block) => !isSame(draft, block));
-  const homeless = changed.filter((block) => isResident(block) || !placeInside(draft, block));
-  if (homeless.length === 0) return;
-  const tail = tails.find(({ segment, start, residents }) => {
-    const movers = union(residents, homeless);
-    return hasTailRoom(
-      draft,
-      segment,
-      start,
-      total(movers),
-      movers.map((block) => spanOf(block.current)),
-    );
-  });
-  if (tail === undefined) {
-    const { segment, start } = appendSegment(draft, total(homeless));
-    layOut(draft, segment, start, homeless);
-    return;
-  }
-  layOut(draft, tail.segment, tail.start, union(tail.residents, homeless));
+/** The end of a read-only segment, and the blocks there: they can be laid out anew together. */
+interface Tail {
+  readonly segment: Phdr;
+  /** Where the first of the residents begins; the segment's end when there are none. */
+  readonly start: number;
+  /** In file order. */
+  readonly residents: readonly Block[];
 }
 
-/** The blocks at the very end of a segment, in file order, and where they begin. They can be laid out anew together. */
-function tailOf(segment: Phdr, blocks: readonly Block[]): { segment: Phdr; start: number; residents: Block[] } {
+/**
+ * Finds the cheapest place for every block: where it is; a hole that it left in an earlier edit; the tail of a read-only segment;
+ * a new segment at the end of the file.
+ */
+export function placeBlocks(draft: Draft, blocks: readonly Block[]): void {
+  const changed = blocks.filter((block) => !isSame(draft, block));
+  if (changed.length === 0) return;
+  const tails = readOnlyLoads(draft).map((segment) => tailOf(segment, blocks));
+  const isResident = (block: Block) => tails.some(({ residents }) => residents.includes(block));
+  const settled = new Set(
+    changed.filter((block) => (isResident(block) ? goHome(draft, block) : placeInside(draft, block))),
+  );
+  const homeless = changed.filter((block) => !settled.has(block));
+  const host = homeless.length === 0 ? undefined : findTail(draft, tails, homeless);
+  for (const block of homeless) if (!isResident(block)) vacate(draft, block);
+  for (const tail of tails) {
+    const staying = tail.residents.filter((block) => !settled.has(block) && !homeless.includes(block));
+    if (tail === host)
+      layOut(
+        draft,
+        tail,
+        union(
+          tail.residents.filter((block) => !settled.has(block)),
+          homeless,
+        ),
+      );
+    else if (staying.length < tail.residents.length) layOut(draft, tail, staying);
+  }
+  if (homeless.length > 0 && host === undefined) {
+    layOut(draft, { ...appendSegment(draft, total(homeless)), residents: [] }, homeless);
+  }
+  takeBackSegment(draft);
+}
+
+function tailOf(segment: Phdr, blocks: readonly Block[]): Tail {
   let start = Number(segment.offset + segment.filesz);
   const residents: Block[] = [];
   for (;;) {
     const last = blocks.find(
-      ({ current }) => current.length > 0 && spanOf(current).end === start && BigInt(current.offset) >= segment.offset,
+      ({ current }) => current.length > 0 && spanOf(current).end === start && BigInt(current.offset) > segment.offset,
     );
     if (last === undefined) return { segment, start, residents };
     residents.unshift(last);
     start = last.current.offset;
   }
+}
+
+/** The first tail that has room for its residents and the homeless; else one behind which room can be made. */
+function findTail(draft: Draft, tails: readonly Tail[], homeless: readonly Block[]): Tail | undefined {
+  const needs = tails.map((tail) => {
+    const movers = union(tail.residents, homeless);
+    return { tail, wanted: total(movers), except: movers.map((block) => spanOf(block.current)) };
+  });
+  const roomy = needs.find(({ tail, wanted, except }) => hasTailRoom(draft, tail.segment, tail.start, wanted, except));
+  if (roomy !== undefined) return roomy.tail;
+  const shiftable = needs.find(({ tail, wanted, except }) =>
+    canShiftBehind(draft, tail.segment, tail.start + wanted - Number(tail.segment.offset), except),
+  );
+  if (shiftable === undefined) return undefined;
+  const { tail, wanted } = shiftable;
+  const end = Number(tail.segment.offset + tail.segment.filesz);
+  const missing = tail.start + wanted - end;
+  shiftTail(draft, end, Math.ceil(missing / Number(smallestPage)) * Number(smallestPage));
+  return tail;
 }
 
 const union = (residents: readonly Block[], others: readonly Block[]): Block[] => [
@@ -73,27 +118,45 @@ function isSame(draft: Draft, { current, bytes }: Block): boolean {
 function placeInside(draft: Draft, block: Block): boolean {
   const { current, bytes } = block;
   if (bytes.length > innerRoom(draft, current)) return false;
-  draft.overlay.write(current.offset, new Uint8Array(Math.max(current.length, bytes.length)));
-  draft.overlay.write(current.offset, bytes);
-  block.moveTo(current.offset, addressOf(draft, current.offset));
-  useGrowth(draft, "in-place");
+  put(draft, block, current.offset);
   return true;
 }
 
-/** Writes the blocks one after the other from `start` on; the segment ends behind the last one. */
-function layOut(draft: Draft, segment: Phdr, start: number, blocks: readonly Block[]): void {
+/** Puts a block that an earlier edit moved back between the sections where it came from. */
+function goHome(draft: Draft, block: Block): boolean {
+  const hole = findHole(draft, block.bytes.length, [spanOf(block.current)]);
+  if (hole === undefined) return false;
+  put(draft, block, hole);
+  return true;
+}
+
+function put(draft: Draft, block: Block, offset: number): void {
+  const length = Math.max(block.current.length, block.bytes.length);
+  if (offset === block.current.offset) draft.overlay.write(offset, new Uint8Array(length));
+  draft.overlay.write(offset, block.bytes);
+  block.moveTo(offset, addressOf(draft, offset));
+}
+
+/** Nothing of the old text stays behind, so that the place is free for a later edit. */
+function vacate(draft: Draft, { current }: Block): void {
+  if (isOwnedAlone(draft, current)) draft.overlay.write(current.offset, new Uint8Array(current.length));
+}
+
+/** Writes the blocks one after the other from the tail's start on; the segment ends behind the last one. */
+function layOut(draft: Draft, { segment, start }: Tail, blocks: readonly Block[]): void {
   const before = Number(segment.offset + segment.filesz);
+  const end = start + total(blocks);
+  if (end < before) draft.overlay.write(end, new Uint8Array(before - end));
   let at = start;
   for (const block of blocks) {
     draft.overlay.write(at, block.bytes);
     block.moveTo(at, segment.vaddr + BigInt(at) - segment.offset);
     at += block.bytes.length;
   }
-  segment.filesz = BigInt(at) - segment.offset;
+  segment.filesz = BigInt(end) - segment.offset;
   segment.memsz = segment.filesz;
-  if (at < before) draft.overlay.write(at, new Uint8Array(before - at));
-  if (before === draft.size || at > draft.size) draft.size = at;
-  useGrowth(draft, at > before ? "slack" : "in-place");
+  if (before === draft.size || end > draft.size) draft.size = end;
+  if (end > before) useGrowth(draft, "slack");
 }
 
 function addressOf(draft: Draft, offset: number): bigint {

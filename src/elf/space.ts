@@ -1,5 +1,5 @@
 import type { FileRange } from "./address.ts";
-import { PF, PT } from "./constants.ts";
+import { PF, PT, SHF } from "./constants.ts";
 import type { Draft } from "./draft.ts";
 import { hasBytes } from "./sections.ts";
 import { Ehdr, Phdr, Shdr, type Phdr as Segment } from "./structs.ts";
@@ -12,20 +12,26 @@ export interface Span {
   readonly end: number;
 }
 
-export const spanOf = ({ offset, length }: FileRange): Span => ({ start: offset, end: offset + length });
-
-const spanOfSegment = (segment: Segment): Span => ({
-  start: Number(segment.offset),
-  end: Number(segment.offset + segment.filesz),
-});
-
-const within = (inner: Span, outer: Span): boolean => inner.start >= outer.start && inner.end <= outer.end;
-
 /** Kernels map whole pages; no machine has smaller ones. */
 export const smallestPage = 4096n;
+/** Zeros up to here behind the last known byte are padding; anything else is a payload. */
+const paddingMax = 16;
+/** What a gap between sections may have too much to count as the former place of a block: alignment. */
+const gapTolerance = 64;
+
+export const spanOf = ({ offset, length }: FileRange): Span => ({ start: offset, end: offset + length });
+
+const spanOfSegment = ({ offset, filesz }: Segment): Span => ({ start: Number(offset), end: Number(offset + filesz) });
+
+const isWithin = (inner: Span, outer: Span): boolean => inner.start >= outer.start && inner.end <= outer.end;
+const overlaps = (a: Span, b: Span): boolean => a.start < b.end && b.start < a.end;
+
+/** The PT_LOADs that take bytes from the file. */
+const filledLoads = (draft: Draft): Segment[] =>
+  draft.segments.filter((one) => one.type === PT.LOAD && one.filesz > 0n);
 
 /** Everything that headers say is in use, but for the PT_LOADs themselves and for what lies inside of `except`. */
-function usedSpans(draft: Draft, except: readonly Span[]): Span[] {
+function usedSpans(draft: Draft, except: readonly Span[] = []): Span[] {
   const { file, header, segments, sections } = draft;
   const table = (at: bigint, size: number): Span => ({ start: Number(at), end: Number(at) + size });
   return [
@@ -34,25 +40,30 @@ function usedSpans(draft: Draft, except: readonly Span[]): Span[] {
     table(header.shoff, sections.length * Shdr.size(file)),
     ...sections.filter(hasBytes).map(({ offset, size }) => ({ start: Number(offset), end: Number(offset + size) })),
     ...segments.filter((segment) => segment.type !== PT.LOAD).map(spanOfSegment),
-  ].filter((span) => span.end > span.start && !except.some((one) => within(span, one)));
+  ].filter((span) => span.end > span.start && !except.some((one) => isWithin(span, one)));
 }
 
-/** Where the bytes end that any header knows of; what lies behind is a payload of somebody else. */
+/** Where the bytes end that any header knows of. */
 export function knownEnd(draft: Draft): number {
-  const spans = [...usedSpans(draft, []), ...draft.segments.filter((one) => one.type === PT.LOAD).map(spanOfSegment)];
-  return Math.max(...spans.map((span) => span.end));
+  return Math.max(...[...usedSpans(draft), ...filledLoads(draft).map(spanOfSegment)].map((span) => span.end));
 }
 
-/** PT_LOADs that can take strings: mapped readable, not writable (musl's malloc takes those, ldso/dynlink.c reclaim), without bss. */
+/** How many bytes of somebody else follow the ELF file (AppImage, bun, self-extractors). */
+export function payloadSize(draft: Draft): number {
+  const end = knownEnd(draft);
+  const extra = draft.file.source.size - end;
+  return extra <= 0 || (extra < paddingMax && isZero(draft, end, end + extra)) ? 0 : extra;
+}
+
+/** PT_LOADs that can take strings: readable, not writable (musl's malloc takes the gaps of those, ldso/dynlink.c), without bss. */
 export function readOnlyLoads(draft: Draft): Segment[] {
-  const first = draft.segments.find((one) => one.type === PT.LOAD);
+  const loads = filledLoads(draft);
   const delta = (one: Segment) => one.vaddr - one.offset;
   return (
-    draft.segments
-      .filter((one) => one.type === PT.LOAD && (one.flags & (PF.R | PF.W)) === PF.R)
-      .filter((one) => one.filesz > 0n && one.filesz === one.memsz)
+    loads
+      .filter((one) => (one.flags & (PF.R | PF.W)) === PF.R && one.filesz === one.memsz)
       // ldconfig before glibc 2.31 finds DT_STRTAB by the first PT_LOAD's delta (glibc BZ#25087); strings need not be executable.
-      .map((one) => ({ one, rank: (delta(one) === delta(first!) ? 0 : 2) + ((one.flags & PF.X) === 0 ? 0 : 1) }))
+      .map((one) => ({ one, rank: (delta(one) === delta(loads[0]!) ? 0 : 2) + ((one.flags & PF.X) === 0 ? 0 : 1) }))
       .sort((a, b) => a.rank - b.rank)
       .map(({ one }) => one)
   );
@@ -71,43 +82,102 @@ export function hasTailRoom(
   except: readonly Span[],
 ): boolean {
   const own = spanOfSegment(segment);
-  const loads = draft.segments.filter((one) => one.type === PT.LOAD && one !== segment);
-  const others = [...usedSpans(draft, except), ...loads.map(spanOfSegment).filter((span) => span.end > span.start)];
+  const loads = filledLoads(draft).filter((one) => one !== segment);
+  const others = [...usedSpans(draft, except), ...loads.map(spanOfSegment)];
   if (others.some((span) => span.start < start && span.end > start)) return false;
   const next = Math.min(...others.map((span) => (span.start >= start ? span.start : Infinity)));
   if (next === Infinity && own.end !== draft.file.source.size) return false;
-  const inFile = next - start;
-  const inMemory = Math.min(
-    ...loads
-      .filter((one) => one.vaddr >= segment.vaddr)
-      .map((one) => Number(pageOf(one) - segment.vaddr) - (start - own.start)),
-  );
-  const room = Math.max(0, Math.min(inFile, inMemory));
+  const end = start + wanted;
+  if (end > next || !hasAddresses(draft, segment, end - own.start)) return false;
   // Bytes that nobody claims count as free only while they are zero.
-  return wanted <= room && isZero(draft, own.end, Math.min(start + wanted, draft.file.source.size));
+  return isZero(draft, own.end, Math.min(end, draft.file.source.size));
 }
 
-/** The first byte of a segment's first page: no two PT_LOADs may share one. */
-function pageOf({ vaddr, align }: Segment): bigint {
-  const page = align > smallestPage ? align : smallestPage;
-  return vaddr - (vaddr % page);
+/** Whether the segment may be `length` bytes long: no two PT_LOADs may share a page (kernel 4.17-5.3 MAP_FIXED_NOREPLACE). */
+function hasAddresses(draft: Draft, segment: Segment, length: number): boolean {
+  const end = segment.vaddr + BigInt(length);
+  return draft.segments.every((one) => {
+    if (one.type !== PT.LOAD || one === segment || one.vaddr < segment.vaddr) return true;
+    const page = one.align > smallestPage ? one.align : smallestPage;
+    return end <= one.vaddr - (one.vaddr % page);
+  });
 }
 
-function isZero(draft: Draft, start: number, end: number): boolean {
-  return start >= end || !draft.file.source.read(start, end - start).some((byte) => byte !== 0);
+/** Whether everything behind the segment's end can be moved: nothing there is mapped. */
+export function canShiftBehind(draft: Draft, segment: Segment, length: number, except: readonly Span[]): boolean {
+  if (payloadSize(draft) > 0 && draft.limits.payload === "refuse") return false;
+  const { end } = spanOfSegment(segment);
+  const isMapped = (span: Span) => span.end > end && !except.some((one) => isWithin(span, one));
+  return (
+    !draft.segments.some((one) => one !== segment && isMapped(spanOfSegment(one))) &&
+    draft.sections.every((one) => (one.flags & SHF.ALLOC) === 0n || !hasBytes(one) || Number(one.offset) < end) &&
+    draft.sections.every(
+      (one) => !hasBytes(one) || Number(one.offset) >= end || Number(one.offset + one.size) <= end,
+    ) &&
+    hasAddresses(draft, segment, length)
+  );
+}
+
+/** Moves everything from `at` to the end of the file `count` bytes up, and tells the section headers. Nothing there is mapped. */
+export function shiftTail(draft: Draft, at: number, count: number): void {
+  const { header, sections, overlay, file } = draft;
+  overlay.write(at, new Uint8Array(count));
+  overlay.write(at + count, file.source.read(at, file.source.size - at));
+  for (const section of sections) if (section.offset >= BigInt(at)) section.offset += BigInt(count);
+  if (header.shoff >= BigInt(at)) header.shoff += BigInt(count);
+  draft.size += count;
 }
 
 /** How far a range in the middle of a segment may reach: itself and the zero bytes between it and its next neighbour. */
 export function innerRoom(draft: Draft, range: FileRange): number {
   const own = spanOf(range);
-  if (draft.sections.length === 0) return range.length;
-  const segment = draft.segments.find((one) => one.type === PT.LOAD && within(own, spanOfSegment(one)));
-  if (segment === undefined) return range.length;
   const others = usedSpans(draft, [own]);
-  if (others.some((span) => span.start < own.end && span.end > own.start)) return 0;
-  const next = Math.min(
-    spanOfSegment(segment).end,
-    ...others.map((span) => (span.start >= own.end ? span.start : Infinity)),
-  );
+  if (others.some((span) => overlaps(span, own))) return 0;
+  const segment = filledLoads(draft).find((one) => isWithin(own, spanOfSegment(one)));
+  if (segment === undefined || draft.sections.length === 0) return range.length;
+  const starts = others.map((span) => (span.start >= own.end ? span.start : Infinity));
+  const next = Math.min(spanOfSegment(segment).end, ...starts);
   return isZero(draft, own.end, next) ? next - own.start : range.length;
+}
+
+/** A hole between sections of a read-only segment that `length` bytes fill: the place that a moved block had before. */
+export function findHole(draft: Draft, length: number, except: readonly Span[]): number | undefined {
+  if (draft.sections.length === 0) return undefined;
+  const used = usedSpans(draft, except).sort((a, b) => a.start - b.start);
+  const loads = readOnlyLoads(draft).map(spanOfSegment);
+  let end = 0;
+  for (const span of used) {
+    const hole = { start: end, end: span.start };
+    const size = hole.end - hole.start;
+    if (size >= length && size < length + gapTolerance && loads.some((load) => isWithin(hole, load))) {
+      if (isZero(draft, hole.start, hole.end)) return hole.start;
+    }
+    end = Math.max(end, span.end);
+  }
+  return undefined;
+}
+
+/** Whether a range is nobody's once its block has left it. */
+export function isOwnedAlone(draft: Draft, range: FileRange): boolean {
+  return draft.sections.length > 0 && !usedSpans(draft, [spanOf(range)]).some((span) => overlaps(span, spanOf(range)));
+}
+
+/** Whether another program header fits behind the table, unused and mapped with it. */
+export function hasHeaderRoom(draft: Draft): boolean {
+  const { file, header, segments, sections } = draft;
+  const table = { start: Number(header.phoff), end: Number(header.phoff) + segments.length * Phdr.size(file) };
+  const room = { start: table.end, end: table.end + Phdr.size(file) };
+  const isMapped = filledLoads(draft).some((one) =>
+    isWithin({ start: table.start, end: room.end }, spanOfSegment(one)),
+  );
+  return (
+    sections.length > 0 &&
+    isMapped &&
+    !usedSpans(draft).some((span) => overlaps(span, room)) &&
+    isZero(draft, room.start, room.end)
+  );
+}
+
+function isZero(draft: Draft, start: number, end: number): boolean {
+  return start >= end || !draft.file.source.read(start, end - start).some((byte) => byte !== 0);
 }

@@ -1,0 +1,73 @@
+import { readMapped } from "./address.ts";
+import { DT, SHT, stringTags } from "./constants.ts";
+import type { Draft } from "./draft.ts";
+import { lastValue } from "./file.ts";
+import { nameSectionIndex } from "./sections.ts";
+import { Sym } from "./structs.ts";
+import { countSymbols } from "./symbols.ts";
+import { walkDefined, walkNeeded } from "./versions.ts";
+
+/** Who refers to which string of the dynamic string table, by offset. */
+export interface References {
+  add(offset: number): void;
+  remove(offset: number): void;
+  /** Bytes that a string may take at `offset`, its NUL included: 0 when anything refers to a byte of what is there. */
+  roomAt(table: Uint8Array, offset: number): number;
+  /** Where the last string ends that is referred to. */
+  end(table: Uint8Array): number;
+}
+
+/** The sections that are known to hold nothing but references that are collected. */
+const knownLinks: ReadonlySet<number> = new Set([SHT.DYNAMIC, SHT.DYNSYM, SHT.GNU_VERDEF, SHT.GNU_VERNEED, SHT.NULL]);
+
+/** All references of the file as it is; undefined when there may be others (prelink's lists, a table shared with section names). */
+export function collectReferences(draft: Draft, section: number): References | undefined {
+  const { file } = draft;
+  if (lastValue(file, DT.GNU_LIBLIST) !== undefined) return undefined;
+  if (section >= 0) {
+    const links = draft.sections.filter((one) => one.link === section);
+    if (links.some((one) => !knownLinks.has(one.type)) || nameSectionIndex(file) === section) return undefined;
+  }
+  const counts = new Map<number, number>();
+  const add = (offset: number) => void counts.set(offset, (counts.get(offset) ?? 0) + 1);
+  for (const { tag, value } of file.dynamic) if (stringTags.has(tag)) add(Number(value));
+  const symbols = lastValue(file, DT.SYMTAB);
+  const count = countSymbols(file);
+  // Files without any hash table do not tell how many symbols there are.
+  if (symbols !== undefined && count === 0) return undefined;
+  if (symbols !== undefined) {
+    const size = Sym.size(file);
+    const bytes = readMapped(file, symbols, count * size, "dynamic symbols");
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    // st_name comes first in both classes.
+    for (let at = 0; at < bytes.length; at += size) add(view.getUint32(at, file.endian === "little"));
+  }
+  for (const { record, auxiliaries } of walkNeeded(file)) {
+    add(record.file);
+    for (const { name } of auxiliaries) add(name);
+  }
+  for (const { auxiliaries } of walkDefined(file)) for (const { name } of auxiliaries) add(name);
+  return {
+    add,
+    remove: (offset) => void counts.set(offset, Math.max(0, (counts.get(offset) ?? 0) - 1)),
+    roomAt: (table, offset) => roomAt(table, offset, (at) => (counts.get(at) ?? 0) > 0),
+    end(table) {
+      let end = 1;
+      for (const [offset, uses] of counts) {
+        if (uses > 0 && offset < table.length) end = Math.max(end, table.indexOf(0, offset) + 1);
+      }
+      return end;
+    },
+  };
+}
+
+function roomAt(table: Uint8Array, offset: number, isUsed: (at: number) => boolean): number {
+  // The end of a longer string is not a place of its own.
+  if (offset <= 0 || offset >= table.length || table[offset - 1] !== 0) return 0;
+  const end = table.indexOf(0, offset);
+  for (let at = offset; at <= end; at++) if (isUsed(at)) return 0;
+  // Zeros behind it are what an earlier, shorter string left.
+  let room = end + 1;
+  while (room < table.length && table[room] === 0 && !isUsed(room)) room++;
+  return room - offset;
+}

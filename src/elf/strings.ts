@@ -1,0 +1,105 @@
+import { encodeName } from "../core/names.ts";
+import { locate, readRange } from "./address.ts";
+import { DT, SHF, SHT } from "./constants.ts";
+import type { Draft } from "./draft.ts";
+import { setValue } from "./dynamic-table.ts";
+import type { Block } from "./place.ts";
+import { refused } from "./problems.ts";
+import { collectReferences } from "./references.ts";
+
+/** The largest in the wild has 6.5 MB. */
+const tableMax = 256 << 20;
+
+/**
+ * The dynamic string table while it is edited. It stays one run of bytes: the loader would take strings from anywhere, but every
+ * other tool wants a table. A string that anything else refers to, or might, is never overwritten.
+ */
+export interface StringTable {
+  /** Something refers to the string at `offset` no longer. */
+  drop(offset: number | bigint): void;
+  /** Something wants a string; `assign` gets its offset when everything is settled. `old` is the place that it had. */
+  request(text: string, assign: (offset: number) => void, old?: number | bigint): void;
+  /** Gives every wanted string its place in the table. */
+  settle(): void;
+  /** The settled table, to be placed in the file. */
+  block(): Block;
+}
+
+interface Request {
+  readonly bytes: Buffer;
+  readonly old: number | undefined;
+  readonly assign: (offset: number) => void;
+}
+
+export function openStrings(draft: Draft): StringTable {
+  const { file } = draft;
+  const address = file.dynamic.findLast((entry) => entry.tag === DT.STRTAB)?.value;
+  const size = file.dynamic.findLast((entry) => entry.tag === DT.STRSZ)?.value;
+  const range = address === undefined ? undefined : locate(file, address);
+  if (
+    address === undefined ||
+    size === undefined ||
+    range === undefined ||
+    size > BigInt(Math.min(range.length, tableMax))
+  ) {
+    throw refused("elf-no-strings", file, "the dynamic string table is not where the dynamic section says");
+  }
+  const current = { offset: range.offset, length: Number(size) };
+  const before = readRange(file, current.offset, current.length, "dynamic string table");
+  if (before.at(-1) !== 0) throw refused("elf-no-strings", file, "the dynamic string table is not NUL-terminated");
+  let bytes = Buffer.from(before);
+  const section = draft.sections.findIndex(
+    (one) => one.type === SHT.STRTAB && (one.flags & SHF.ALLOC) !== 0n && one.addr === address,
+  );
+  const requests: Request[] = [];
+  const dropped: number[] = [];
+
+  return {
+    drop: (offset) => void dropped.push(Number(offset)),
+    request(text, assign, old) {
+      requests.push({
+        bytes: Buffer.concat([encodeName(text), Buffer.alloc(1)]),
+        assign,
+        old: old === undefined ? undefined : Number(old),
+      });
+    },
+    settle() {
+      if (requests.length === 0 && dropped.length === 0) return;
+      const references = collectReferences(draft, section);
+      for (const offset of dropped) references?.remove(offset);
+      let trimmed = false;
+      for (const { bytes: wanted, old, assign } of requests) {
+        let offset = bytes.indexOf(wanted);
+        if (offset < 0 && old !== undefined && wanted.length <= (references?.roomAt(bytes, old) ?? 0)) {
+          offset = old;
+          bytes.fill(0, offset, bytes.indexOf(0, offset));
+          wanted.copy(bytes, offset);
+        }
+        if (offset < 0) {
+          if (!trimmed && references !== undefined) bytes = bytes.subarray(0, references.end(bytes));
+          trimmed = true;
+          offset = bytes.length;
+          bytes = Buffer.concat([bytes, wanted]);
+        }
+        references?.add(offset);
+        assign(offset);
+      }
+      // A table that was moved before goes back when it has become small enough.
+      if (!trimmed && references !== undefined && draft.isTail(current))
+        bytes = bytes.subarray(0, references.end(bytes));
+    },
+    block: () => ({
+      current,
+      bytes,
+      moveTo(offset, newAddress) {
+        setValue(draft.table!, DT.STRTAB, newAddress);
+        setValue(draft.table!, DT.STRSZ, BigInt(bytes.length));
+        const header = draft.sections[section];
+        if (header === undefined) return;
+        header.offset = BigInt(offset);
+        header.addr = newAddress;
+        header.size = BigInt(bytes.length);
+      },
+    }),
+  };
+}
