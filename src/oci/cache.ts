@@ -12,6 +12,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { open } from "node:fs/promises";
@@ -47,6 +48,9 @@ export interface Cache {
     produce: () => AsyncIterable<Uint8Array>,
     context: Context,
   ): Promise<{ readonly fd: number; readonly size: number }>;
+  /** What was made from a layer, and can be made again: kept beside it as long as it is not touched. */
+  readBeside(diffId: Digest, suffix: string): Buffer | undefined;
+  writeBeside(diffId: Digest, suffix: string, bytes: Uint8Array): void;
 }
 
 /** The first part changes with the format, so that an older program never meets a newer cache. */
@@ -99,6 +103,26 @@ export function openCache(folder: string): Cache {
       } catch (error) {
         rmSync(path, { force: true });
         throw cacheError("cannot write to the cache", path, error);
+      }
+    },
+    readBeside(diffId, suffix) {
+      const path = `${pathOf("layers", diffId)}.${suffix}`;
+      try {
+        const { size, mtimeMs } = statSync(path);
+        return mtimeMs === sealOf(size) * 1000 ? readFileSync(path) : undefined;
+      } catch {
+        return undefined;
+      }
+    },
+    writeBeside(diffId, suffix, bytes) {
+      const path = temporaryName();
+      try {
+        writeFileSync(path, bytes, { flag: "wx", mode: 0o444 });
+        utimesSync(path, Date.now() / 1000, sealOf(bytes.length));
+        renameSync(path, `${pathOf("layers", diffId)}.${suffix}`);
+      } catch {
+        // It only saves time.
+        rmSync(path, { force: true });
       }
     },
     async openLayer(diffId, produce, context) {

@@ -36,14 +36,23 @@ const truncated = (name: string): FlixwrapError =>
   new FlixwrapError("oci-truncated", { what: "file is shorter than it was when it was opened", where: name });
 
 /** A part of a source as a source of its own. */
-export function sliceSource(source: ByteSource, start: number, size: number): ByteSource {
-  return {
-    size,
-    read: (offset, length) => source.read(start + offset, Math.max(0, Math.min(length, size - offset))),
-    stream: () => Readable.from(chunksOf(source, start, size), { objectMode: false }),
-  };
-}
+export const sliceSource = (source: ByteSource, start: number, size: number): ByteSource =>
+  sourceOf(size, (offset, length) => source.read(start + offset, length));
 
-function* chunksOf(source: ByteSource, start: number, size: number): Generator<Uint8Array> {
-  for (let at = 0; at < size; at += CHUNK) yield source.read(start + at, Math.min(CHUNK, size - at));
+/** A source whose bytes `fill` computes into a buffer of zeros, given the place of its first byte. */
+export const computedSource = (size: number, fill: (bytes: Uint8Array, start: number) => void): ByteSource =>
+  sourceOf(size, (offset, length) => {
+    const bytes = Buffer.alloc(length);
+    fill(bytes, offset);
+    return bytes;
+  });
+
+/** `read` is only called for ranges within the source. */
+function sourceOf(size: number, read: (offset: number, length: number) => Uint8Array): ByteSource {
+  const readWithin = (offset: number, length: number): Uint8Array =>
+    read(offset, Math.max(0, Math.min(length, size - offset)));
+  function* chunks(): Generator<Uint8Array> {
+    for (let at = 0; at < size; at += CHUNK) yield readWithin(at, CHUNK);
+  }
+  return { size, read: readWithin, stream: () => Readable.from(chunks(), { objectMode: false }) };
 }

@@ -1,5 +1,6 @@
 import { closeSync } from "node:fs";
 import { arch } from "node:os";
+import type { ByteSource } from "../core/bytes.ts";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { openCache, usualCacheFolder, type Cache } from "./cache.ts";
@@ -8,6 +9,7 @@ import { digestMismatch, digestOf, type Digest } from "./digest.ts";
 import { boundExpansion } from "./expansion.ts";
 import { descriptorSource } from "./file-source.ts";
 import { openFolder } from "./folder-rootfs.ts";
+import { decodeIndex, encodeIndex, INDEX_VERSION } from "./layer-index.ts";
 import { stackLayers } from "./layers.ts";
 import { openLayout } from "./layout.ts";
 import {
@@ -26,6 +28,7 @@ import { wordReference, type Reference } from "./reference.ts";
 import { openRegistry, type RegistryOptions } from "./registry.ts";
 import type { Rootfs } from "./rootfs.ts";
 import type { ImageStore } from "./store.ts";
+import { readTar, type TarEntry } from "./tar.ts";
 import { treeRootfs } from "./tree.ts";
 
 export interface Image {
@@ -133,7 +136,9 @@ async function openStored(
     const stack = stackLayers();
     for (const { diffId, n } of pairs) {
       const { fd, size } = files[n]!;
-      stack.apply(descriptorSource(fd, 0, size, `layer ${diffId}`), `layer ${diffId}`);
+      const where = `layer ${diffId}`;
+      const archive = descriptorSource(fd, 0, size, where);
+      stack.apply(indexLayer(archive, diffId, where, cache), archive, where);
     }
     return {
       image: {
@@ -151,6 +156,17 @@ async function openStored(
   } finally {
     store.close();
   }
+}
+
+/** A layer's entries, from the cache when they were read before. */
+function indexLayer(archive: ByteSource, diffId: Digest, where: string, cache: Cache): readonly TarEntry[] {
+  const suffix = `index${INDEX_VERSION}`;
+  const kept = cache.readBeside(diffId, suffix);
+  const known = kept && decodeIndex(kept);
+  if (known !== undefined) return known;
+  const entries = [...readTar(archive, where)];
+  cache.writeBeside(diffId, suffix, encodeIndex(entries));
+  return entries;
 }
 
 /** From a reference to one platform's manifest and configuration, through the cache. */

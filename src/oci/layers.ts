@@ -1,7 +1,9 @@
 import type { ByteSource } from "../core/bytes.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { findPath } from "./find-path.ts";
-import { readTar, MAX_NAME, MAX_PATH, type TarEntry } from "./tar.ts";
+import { sliceSource } from "./file-source.ts";
+import { sparseSource } from "./sparse.ts";
+import { MAX_NAME, MAX_PATH, type StoredContent, type TarEntry } from "./tar.ts";
 import { childOf, emptyFolder, type FileInode, type FolderInode, type Inode, type InodeAttributes } from "./tree.ts";
 
 /**
@@ -26,7 +28,7 @@ const MAX_DEPTH = 1024;
 export interface LayerStack {
   readonly root: FolderInode;
   /** @throws FlixwrapError `oci-bad-tar`, `oci-unsafe-layer`, `oci-too-large`, `oci-link-loop`. */
-  apply(archive: ByteSource, where: string): void;
+  apply(entries: Iterable<TarEntry>, archive: ByteSource, where: string): void;
 }
 
 /** An empty root to which layers are applied, lowest first. */
@@ -36,17 +38,18 @@ export function stackLayers(limits: LayerLimits = usualLimits): LayerStack {
   let bytes = 0;
   return {
     root,
-    apply(archive, where) {
+    apply(layer, archive, where) {
       const content: TarEntry[] = [];
-      const layer = new Layer(root, where);
-      for (const entry of readTar(archive, where)) {
+      const application = new Application(root, archive, where, () => {
         entries += 1;
-        bytes += entry.content?.size ?? 0;
         if (entries > limits.entries) throw tooLarge(where, `more than ${limits.entries} entries`);
+      });
+      for (const entry of layer) {
+        bytes += entry.content?.size ?? 0;
         if (bytes > limits.bytes) throw tooLarge(where, `more than ${limits.bytes} bytes`);
-        if (!layer.applyWhiteout(entry)) content.push(entry);
+        if (!application.applyWhiteout(entry)) content.push(entry);
       }
-      for (const entry of content) layer.applyEntry(entry);
+      for (const entry of content) application.applyEntry(entry);
     },
   };
 }
@@ -59,21 +62,30 @@ const OPAQUE = ".wh..wh..opq";
 /** AUFS' own files. Hard links may lead to those in its `plnk` folder. */
 const AUFS = ".wh..wh.";
 
-/** What applying one layer must remember. */
-class Layer {
+/** One layer on its way into the tree, and what must be remembered meanwhile. */
+class Application {
   readonly #root: FolderInode;
+  readonly #archive: ByteSource;
   readonly #where: string;
+  readonly #count: () => void;
   /** What whiteouts of this layer took away, by folder and name. */
   readonly #removed = new Map<Inode, Map<string, Inode>>();
   readonly #aufs = new Map<string, Inode>();
 
-  constructor(root: FolderInode, where: string) {
+  /** Where the last entry was put: most have the same parent. */
+  #last: { readonly parent: string; readonly folder: FolderInode } | undefined;
+
+  /** `count` is called for every node that is made. */
+  constructor(root: FolderInode, archive: ByteSource, where: string, count: () => void) {
     this.#root = root;
+    this.#archive = archive;
     this.#where = where;
+    this.#count = count;
   }
 
   /** Whether the entry was a whiteout; then it is done. */
   applyWhiteout(entry: TarEntry): boolean {
+    if (!entry.name.includes(WHITEOUT)) return false;
     const names = this.#split(entry, entry.name);
     const name = names.at(-1);
     if (name === undefined || !name.startsWith(WHITEOUT)) return false;
@@ -104,12 +116,15 @@ class Layer {
       Object.assign(this.#root, attributesOf(entry));
       return;
     }
+    this.#count();
     const folder = this.#makeFolder(entry, names);
     const present = folder.children.get(name);
     if (entry.type === "directory" && present?.type === "directory") {
       Object.assign(present, attributesOf(entry));
       return;
     }
+    // A replaced folder or link may have been a part of the last entry's path.
+    if (present !== undefined) this.#last = undefined;
     folder.children.set(name, this.#inode(entry));
   }
 
@@ -117,7 +132,7 @@ class Layer {
     const attributes = attributesOf(entry);
     switch (entry.type) {
       case "file":
-        return { type: "file", ...attributes, content: entry.content! } satisfies FileInode;
+        return { type: "file", ...attributes, ...openContent(this.#archive, entry.content!) };
       case "directory":
         return emptyFolder(attributes);
       case "symlink":
@@ -148,15 +163,19 @@ class Layer {
 
   /** The folder at a path, links followed inside the root, missing ones made. */
   #makeFolder(entry: TarEntry, names: readonly string[]): FolderInode {
-    const create = (parent: Inode, name: string): Inode => {
+    const parent = asFolder(names);
+    if (this.#last?.parent === parent) return this.#last.folder;
+    const create = (above: Inode, name: string): Inode => {
+      this.#count();
       const made = emptyFolder();
-      if (parent.type === "directory") parent.children.set(name, made);
+      if (above.type === "directory") above.children.set(name, made);
       return made;
     };
-    const trail = findPath<Inode>(this.#root, asFolder(names), childOf, { followLast: true, create });
+    const trail = findPath<Inode>(this.#root, parent, childOf, { followLast: true, create });
     const folder = trail?.nodes.at(-1);
     if (folder?.type !== "directory") throw this.#unsafe(entry, "a file or broken link where a folder is needed");
     if (trail!.names.length >= MAX_DEPTH) throw this.#unsafe(entry, "folders nested too deep");
+    this.#last = { parent, folder };
     return folder;
   }
 
@@ -201,6 +220,18 @@ class Layer {
 
 /** The slash at the end makes a link there be followed, and the empty path mean the root. */
 const asFolder = (names: readonly string[]): string => `${names.join("/")}/`;
+
+/** Made when a file is opened: most never are. */
+const openContent = (
+  archive: ByteSource,
+  { offset, size, parts }: StoredContent,
+): Pick<FileInode, "size" | "open"> => ({
+  size,
+  open: () =>
+    parts === undefined
+      ? sliceSource(archive, offset, size)
+      : sparseSource(sliceSource(archive, offset, archive.size - offset), size, parts),
+});
 
 const attributesOf = ({ mode, uid, gid, mtime, xattrs }: TarEntry): InodeAttributes => ({
   mode,

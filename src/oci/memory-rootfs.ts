@@ -43,7 +43,7 @@ function inodeFrom(root: FolderInode, entry: MemoryEntry): Inode {
   };
   if ("content" in entry) {
     const bytes = typeof entry.content === "string" ? Buffer.from(entry.content, "utf8") : entry.content;
-    return { type: "file", content: memorySource(bytes), ...attributes(0o644) };
+    return { type: "file", size: bytes.length, open: () => memorySource(bytes), ...attributes(0o644) };
   }
   if ("target" in entry) return { type: "symlink", target: entry.target, ...attributes(0o777) };
   if (entry.type === "directory") return emptyFolder(attributes(0o755));

@@ -1,15 +1,22 @@
-import { Readable } from "node:stream";
 import type { ByteSource } from "../core/bytes.ts";
-import { CHUNK } from "./file-source.ts";
+import { computedSource } from "./file-source.ts";
 import type { PaxRecords } from "./pax.ts";
 import { BLOCK, readNumber, type Complain } from "./tar-header.ts";
 
 /** Where the stored bytes of a sparse file belong; everything else is zeros. */
 export interface SparseMap {
   readonly size: number;
-  readonly parts: readonly { readonly offset: number; readonly length: number }[];
+  readonly parts: readonly SparsePart[];
   /** Bytes of the map itself, which stand before the data. */
   readonly mapLength: number;
+  /** Whether the map counts as a part of the entry's content (pax format 1.0). */
+  readonly isInside: boolean;
+}
+
+export interface SparsePart {
+  /** In the file. */
+  readonly offset: number;
+  readonly length: number;
 }
 
 /** Go's archive/tar had to bound this, too: CVE-2025-58183. */
@@ -39,7 +46,7 @@ export function readOldSparseMap(header: Uint8Array, at: number, archive: ByteSo
     more = block[504] !== 0;
     mapLength += BLOCK;
   }
-  return { size: readNumber(header, 483, 12, complain), parts, mapLength };
+  return { size: readNumber(header, 483, 12, complain), parts, mapLength, isInside: false };
 }
 
 /** GNU's pax formats: 0.0 and 0.1 list the parts in records, 1.0 at the beginning of the content. */
@@ -52,10 +59,10 @@ export function readPaxSparseMap(records: PaxRecords, data: ByteSource, complain
   const size = Number(text("GNU.sparse.realsize") ?? text("GNU.sparse.size") ?? Number.NaN);
   if (text("GNU.sparse.major") === "1") {
     const { numbers, end } = readLeadingNumbers(data, complain);
-    return { size, parts: pairs(numbers, complain), mapLength: end };
+    return { size, parts: pairs(numbers, complain), mapLength: end, isInside: true };
   }
   if (list === undefined) return undefined;
-  return { size, parts: pairs(list.split(",").map(Number), complain), mapLength: 0 };
+  return { size, parts: pairs(list.split(",").map(Number), complain), mapLength: 0, isInside: true };
 }
 
 /** A count and that many pairs, each number on its own line, padded to a whole block. */
@@ -84,40 +91,36 @@ function pairs(numbers: readonly number[], complain: Complain): SparseMap["parts
   return numbers.map((offset, n) => ({ offset, length: numbers[n + 1]! })).filter((_, n) => n % 2 === 0);
 }
 
-/** The file in full. @throws when parts overlap, run backwards, or need other than the stored bytes. */
-export function sparseSource(data: ByteSource, map: SparseMap, complain: Complain): ByteSource {
-  const bad = (): never => {
-    throw complain("a sparse map that does not fit its file");
-  };
-  if (!Number.isSafeInteger(map.size) || map.size < 0 || map.size > MAX_SIZE) bad();
-  const placed: { offset: number; length: number; at: number }[] = [];
-  let at = 0;
+/** The parts that hold anything. @throws when they overlap, run backwards, or need other than the stored bytes. */
+export function verifyParts(map: SparseMap, stored: number, complain: Complain): SparsePart[] {
+  let used = 0;
   let end = 0;
+  const isSize = Number.isSafeInteger(map.size) && map.size >= 0 && map.size <= MAX_SIZE;
   for (const { offset, length } of map.parts) {
-    if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < end || length < 0) bad();
-    if (offset + length > map.size || at + length > data.size) bad();
-    if (length > 0) placed.push({ offset, length, at });
-    at += length;
+    const isPart = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= end && length >= 0;
     end = offset + length;
-  }
-  const read = (offset: number, length: number): Uint8Array => {
-    const bytes = Buffer.alloc(Math.max(0, Math.min(length, map.size - offset)));
-    for (const part of placed) {
-      const from = Math.max(part.offset, offset);
-      const to = Math.min(part.offset + part.length, offset + bytes.length);
-      if (from < to) bytes.set(data.read(part.at + from - part.offset, to - from), from - offset);
+    used += length;
+    if (!isSize || !isPart || end > map.size || used > stored) {
+      throw complain("a sparse map that does not fit its file");
     }
-    return bytes;
-  };
-  return {
-    size: map.size,
-    read,
-    stream: () =>
-      Readable.from(
-        (function* chunks() {
-          for (let from = 0; from < map.size; from += CHUNK) yield read(from, CHUNK);
-        })(),
-        { objectMode: false },
-      ),
-  };
+  }
+  if (!isSize) throw complain("a sparse file of impossible size", `${map.size}`);
+  return map.parts.filter(({ length }) => length > 0);
+}
+
+/** The file in full; `data` are its stored bytes. */
+export function sparseSource(data: ByteSource, size: number, parts: readonly SparsePart[]): ByteSource {
+  let next = 0;
+  const placed = parts.map((part) => {
+    const at = next;
+    next += part.length;
+    return { ...part, at };
+  });
+  return computedSource(size, (bytes, start) => {
+    for (const part of placed) {
+      const from = Math.max(part.offset, start);
+      const to = Math.min(part.offset + part.length, start + bytes.length);
+      if (from < to) bytes.set(data.read(part.at + from - part.offset, to - from), from - start);
+    }
+  });
 }

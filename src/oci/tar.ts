@@ -5,7 +5,7 @@ import { sliceSource } from "./file-source.ts";
 import { readPaxRecords, type PaxRecords } from "./pax.ts";
 import type { NodeType, RootNode } from "./rootfs.ts";
 import { BLOCK, readNumber, verifyChecksum, type Complain } from "./tar-header.ts";
-import { readOldSparseMap, readPaxSparseMap, sparseSource, type SparseMap } from "./sparse.ts";
+import { readOldSparseMap, readPaxSparseMap, verifyParts, type SparseMap, type SparsePart } from "./sparse.ts";
 
 /**
  * Reads tar archives by seeking: only headers are read, contents are byte ranges of the archive.
@@ -26,9 +26,19 @@ export interface TarEntry {
   readonly device?: NonNullable<RootNode["device"]>;
   readonly xattrs: ReadonlyMap<string, Uint8Array>;
   /** Of a regular file. */
-  readonly content?: ByteSource;
+  readonly content?: StoredContent;
   /** Of the header in the archive, for messages. */
   readonly offset: number;
+}
+
+/** Where a file's bytes stand in the archive. */
+export interface StoredContent {
+  /** Of the first stored byte. */
+  readonly offset: number;
+  /** Of the file, in bytes. */
+  readonly size: number;
+  /** Of a sparse file: where the stored bytes belong, in their order; the rest is zeros. */
+  readonly parts?: readonly SparsePart[];
 }
 
 /** For pax and GNU long-name headers; tar-stream allows 4 MiB, Go 1 MiB. */
@@ -36,8 +46,8 @@ const MAX_META = 1 << 20;
 /** PATH_MAX and NAME_MAX of Linux: nothing longer can exist on any host. */
 export const MAX_PATH = 4095;
 export const MAX_NAME = 255;
-/** One read fetches a header together with the pax headers and small files around it. */
-const WINDOW = 16 << 10;
+/** One read fetches a header and a pax header before it; larger ones cost more than they save. */
+const WINDOW = 2 * BLOCK;
 
 /**
  * Every entry in the order of the archive.
@@ -124,8 +134,13 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
     at += map?.mapLength ?? 0;
     if (stored > archive.size - at)
       throw complain("truncated content", `${archive.size - at} of ${stored} bytes of ${name}`);
-    const data = sliceSource(archive, at, stored);
-    yield { ...common, type: "file", content: expand(data, map, records, complain) };
+    const content = placeContent(
+      at,
+      stored,
+      map ?? readPaxSparseMap(records, sliceSource(archive, at, stored), complain),
+      complain,
+    );
+    yield { ...common, type: "file", content };
     at += padded(stored);
   }
   if (pax !== undefined || longName !== undefined || longTarget !== undefined) {
@@ -133,13 +148,10 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
   }
 }
 
-/** The content in full when it is stored as a sparse file's parts. */
-function expand(data: ByteSource, old: SparseMap | undefined, records: PaxRecords, complain: Complain): ByteSource {
-  if (old !== undefined) return sparseSource(data, old, complain);
-  const map = readPaxSparseMap(records, data, complain);
-  if (map === undefined) return data;
-  const { mapLength } = map;
-  return sparseSource(sliceSource(data, mapLength, Math.max(0, data.size - mapLength)), map, complain);
+function placeContent(at: number, stored: number, map: SparseMap | undefined, complain: Complain): StoredContent {
+  if (map === undefined) return { offset: at, size: stored };
+  const inside = map.isInside ? map.mapLength : 0;
+  return { offset: at + inside, size: map.size, parts: verifyParts(map, stored - inside, complain) };
 }
 
 const noRecords: PaxRecords = { values: new Map(), xattrs: new Map() };

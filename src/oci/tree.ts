@@ -20,7 +20,9 @@ export interface FolderInode extends InodeAttributes {
 }
 export interface FileInode extends InodeAttributes {
   readonly type: "file";
-  readonly content: ByteSource;
+  /** In bytes. */
+  readonly size: number;
+  readonly open: () => ByteSource;
 }
 export interface LinkInode extends InodeAttributes {
   readonly type: "symlink";
@@ -68,7 +70,7 @@ export function treeRootfs(description: string, root: FolderInode): Rootfs {
     child: childOf,
     names: (folder) => (folder.type === "directory" ? folder.children.keys() : []),
     describe: (inode, path) => describeInode(inode, path, identityOf(inode)),
-    open: (inode) => (inode.type === "file" ? inode.content : memorySource(new Uint8Array())),
+    open: (inode) => (inode.type === "file" ? inode.open() : memorySource(new Uint8Array())),
   });
 }
 
@@ -83,7 +85,7 @@ function describeInode(inode: Inode, path: RootPath, identity: string): RootNode
     mtime,
     xattrs,
     identity,
-    size: inode.type === "file" ? inode.content.size : 0,
+    size: inode.type === "file" ? inode.size : 0,
     ...(inode.type === "symlink" && { target: inode.target }),
     ...("device" in inode && { device: inode.device }),
   };

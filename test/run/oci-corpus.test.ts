@@ -7,6 +7,7 @@ import { quietContext } from "../../src/core/context.ts";
 import { openFolder } from "../../src/oci/folder-rootfs.ts";
 import { writeFolder } from "../../src/oci/folder-writer.ts";
 import { stackLayers } from "../../src/oci/layers.ts";
+import { readTar } from "../../src/oci/tar.ts";
 import { treeRootfs } from "../../src/oci/tree.ts";
 import { describeTree } from "../support/describe-tree.ts";
 import { layerCorpus } from "../support/layer-corpus.ts";
@@ -39,7 +40,7 @@ const isRoot = userInfo().uid === 0;
 
 async function unpack(layers: readonly Buffer[]): Promise<void> {
   const stack = stackLayers();
-  for (const layer of layers) stack.apply(memorySource(layer), "layer");
+  for (const layer of layers) stack.apply(readTar(memorySource(layer), "layer"), memorySource(layer), "layer");
   await writeFolder(treeRootfs("layers", stack.root), root, context);
 }
 

@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import { memorySource } from "../../../src/core/bytes.ts";
 import { stackLayers } from "../../../src/oci/layers.ts";
 import type { Rootfs } from "../../../src/oci/rootfs.ts";
+import { readTar } from "../../../src/oci/tar.ts";
 import { treeRootfs } from "../../../src/oci/tree.ts";
 import { describeTree } from "../../support/describe-tree.ts";
 import { layerCorpus } from "../../support/layer-corpus.ts";
@@ -9,7 +10,8 @@ import { file, tar } from "../../support/tar-bytes.ts";
 
 function indexLayers(layers: readonly Buffer[], limits?: { entries: number; bytes: number }): Rootfs {
   const stack = stackLayers(limits);
-  for (const [n, layer] of layers.entries()) stack.apply(memorySource(layer), `layer ${n}`);
+  for (const [n, layer] of layers.entries())
+    stack.apply(readTar(memorySource(layer), "layer"), memorySource(layer), `layer ${n}`);
   return treeRootfs("layers", stack.root);
 }
 

@@ -1,0 +1,76 @@
+import type { NodeType } from "./rootfs.ts";
+import type { StoredContent, TarEntry } from "./tar.ts";
+
+/**
+ * A layer's entries as JSON, kept beside it in the cache: one read instead of one for each header. The layer is
+ * the truth; this can be made again from it at any time. Raise the version with every change of form.
+ */
+export const INDEX_VERSION = 1;
+
+const types: readonly (NodeType | "hardlink")[] = [
+  "file",
+  "directory",
+  "symlink",
+  "hardlink",
+  "character-device",
+  "block-device",
+  "fifo",
+];
+
+type Row = readonly [
+  name: string,
+  type: number,
+  mode: number,
+  uid: number,
+  gid: number,
+  seconds: number,
+  nanoseconds: number,
+  offset: number,
+  detail: string | readonly [number, number] | StoredContent | 0,
+  xattrs?: Readonly<Record<string, string>>,
+];
+
+export function encodeIndex(entries: readonly TarEntry[]): Buffer {
+  return Buffer.from(JSON.stringify(entries.map(toRow)));
+}
+
+function toRow(entry: TarEntry): Row {
+  const { name, type, mode, uid, gid, mtime, offset, content, target, device, xattrs } = entry;
+  const place =
+    content?.parts === undefined && content !== undefined ? ([content.offset, content.size] as const) : content;
+  const detail = place ?? target ?? (device === undefined ? 0 : ([device.major, device.minor] as const));
+  const row = [name, types.indexOf(type), mode, uid, gid, mtime.seconds, mtime.nanoseconds, offset, detail] as const;
+  if (xattrs.size === 0) return row;
+  const base64 = Object.fromEntries([...xattrs].map(([key, value]) => [key, Buffer.from(value).toString("base64")]));
+  return [...row, base64];
+}
+
+/** Undefined when the bytes are no index of this version's form. */
+export function decodeIndex(bytes: Uint8Array): TarEntry[] | undefined {
+  try {
+    return (JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as Row[]).map(
+      fromRow,
+    );
+  } catch {
+    return undefined;
+  }
+}
+
+const noXattrs: TarEntry["xattrs"] = new Map();
+
+function fromRow([name, typeNumber, mode, uid, gid, seconds, nanoseconds, offset, detail, xattrs]: Row): TarEntry {
+  const type = types[typeNumber]!;
+  const common = { name, type, mode, uid, gid, mtime: { seconds, nanoseconds }, offset, xattrs: fromBase64(xattrs) };
+  if (typeof detail === "string") return { ...common, target: detail };
+  if (detail === 0) return common;
+  if (!Array.isArray(detail)) return { ...common, content: detail as StoredContent };
+  const [first, second] = detail as [number, number];
+  return type === "file"
+    ? { ...common, content: { offset: first, size: second } }
+    : { ...common, device: { major: first, minor: second } };
+}
+
+const fromBase64 = (xattrs: Row[9]): TarEntry["xattrs"] =>
+  xattrs === undefined
+    ? noXattrs
+    : new Map(Object.entries(xattrs).map(([key, value]) => [key, Buffer.from(value, "base64")]));
