@@ -19,5 +19,5 @@ function inodeOf(node: TreeNode): Inode {
   const attributes = { mode, uid, gid, xattrs, mtime: { seconds: 0, nanoseconds: 0 } };
   if (node.type === "directory") return emptyFolder(attributes);
   if (node.type === "symlink") return { type: "symlink", target: node.target, ...attributes };
-  return { type: "file", content: node.content, ...attributes };
+  return { type: "file", size: node.content.size, open: () => node.content, ...attributes };
 }
