@@ -1,4 +1,4 @@
-import { memorySource } from "../core/bytes.ts";
+import { type ByteSource, memorySource } from "../core/bytes.ts";
 import { baseName, type ExtPath, parentOf } from "../core/paths.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
 import { emptyFolder, type FolderInode, type Inode, plainAttributes, treeRootfs } from "../oci/tree.ts";
@@ -24,18 +24,23 @@ export function planRootfs(plan: Plan): Rootfs {
   return treeRootfs("the planned extension", root);
 }
 
+// oxlint-disable-next-line typescript/consistent-return -- it does not see that the switch is exhaustive; tsc does
 function inodeOf(action: Exclude<Action, { kind: "directory" }>, source: Rootfs): Inode {
+  const file = (mode: number, size: number, open: () => ByteSource): Inode => ({
+    type: "file",
+    size,
+    open,
+    ...plainAttributes(mode),
+  });
   switch (action.kind) {
     case "copy":
-      return { type: "file", content: source.open(action.from), ...plainAttributes(action.from.mode) };
+      return file(action.from.mode, action.from.size, () => source.open(action.from));
     case "patch":
-      return {
-        type: "file",
-        content: overlaySource(source.open(action.from), action.writes, action.size),
-        ...plainAttributes(action.from.mode),
-      };
+      return file(action.from.mode, action.size, () =>
+        overlaySource(source.open(action.from), action.writes, action.size),
+      );
     case "write":
-      return { type: "file", content: memorySource(action.content), ...plainAttributes(action.mode) };
+      return file(action.mode, action.content.length, () => memorySource(action.content));
     case "symlink":
       return { type: "symlink", target: action.target, ...plainAttributes(0o777) };
   }
