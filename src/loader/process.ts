@@ -22,8 +22,10 @@ interface Loaded extends Asker {
 /** One entry of a table, or one call of dlopen(3), at work. */
 interface Request {
   readonly written: string;
+  /** Whose run path the search starts with. */
   readonly asker: Loaded;
-  readonly dlopen?: string;
+  /** Made by dlopen(3): who calls, and what for. */
+  readonly dlopen?: { readonly caller: Loaded; readonly why: string };
 }
 
 /**
@@ -49,7 +51,7 @@ export function loadProcess(
       node: object.node,
       elf: object.elf,
       role: object === loader ? "interpreter" : "library",
-      reason: { neededBy: asker.node.path, name, rule, ...(dlopen !== undefined && { dlopen }) },
+      reason: { neededBy: (dlopen?.caller ?? asker).node.path, name, rule, ...(dlopen && { dlopen: dlopen.why }) },
       ...(foundAs !== undefined && { foundAs }),
     });
     return object;
@@ -63,7 +65,7 @@ export function loadProcess(
 
   /** Finds and loads one object; `absent` decides what a miss means. */
   const load = (request: Request, absent: "missing" | "ignored" = "missing"): Loaded | undefined => {
-    const { written, asker } = request;
+    const { written, asker, dlopen } = request;
     const name = expandName(written, asker, facts);
     if (name === undefined) return undefined;
     const known = alreadyLoaded(name);
@@ -71,7 +73,8 @@ export function loadProcess(
 
     const result = search(world, name, asker);
     if (result.kind === "missing") {
-      if (absent === "missing") closure.miss({ name: written, neededBy: asker.node.path, searched: result.searched });
+      const neededBy = (dlopen?.caller ?? asker).node.path;
+      if (absent === "missing") closure.miss({ name: written, neededBy, searched: result.searched });
       return undefined;
     }
     if (result.rule.kind === "conf") closure.warn(wordConfOnly(name, asker));
@@ -85,15 +88,16 @@ export function loadProcess(
     return tell(request, object, result.rule, result.path);
   };
 
-  const loadLate = (asker: Loaded, { names, required, why }: LateRequest): Loaded | undefined => {
-    const by = policy.dlopen === "caller" ? asker : main;
+  const loadLate = (caller: Loaded, { names, required, why }: LateRequest): Loaded | undefined => {
+    const asker = policy.dlopen === "caller" ? caller : main;
+    const dlopen = { caller, why };
     for (const written of names) {
-      const object = load({ written, asker: by, dlopen: why }, "ignored");
+      const object = load({ written, asker, dlopen }, "ignored");
       if (object !== undefined) return object;
     }
     const [written = ""] = names;
-    if (required) return load({ written, asker: by, dlopen: why });
-    closure.warn(`${asker.node.path} can load ${names.join(" or ")} (${why}), which the image does not have`);
+    if (required) return load({ written, asker, dlopen });
+    closure.warn(`${caller.node.path} can load ${names.join(" or ")} (${why}), which the image does not have`);
     return undefined;
   };
 

@@ -1,9 +1,10 @@
 import { memorySource } from "../core/bytes.ts";
 import type { RootPath } from "../core/paths.ts";
 import type { ElfFile } from "../elf/file.ts";
-import { type DynamicSymbol, readDynamicSymbols } from "../elf/symbols.ts";
+import { readDynamicSymbols } from "../elf/symbols.ts";
 import { readDefinedVersions, readNeededVersions } from "../elf/versions.ts";
 import type { Closure, Process } from "./closure.ts";
+import { readReferences } from "./references.ts";
 
 /** A symbol that an object needs and nothing in its process defines. */
 export interface MissingSymbol {
@@ -66,7 +67,7 @@ function serves(symbols: Symbols, wanted: Symbols["wanted"][number], family: Pro
 }
 
 /** STB_LOCAL is nobody else's; STB_GLOBAL and STB_GNU_UNIQUE must be found, STB_WEAK need not. */
-const weak = 2;
+const STB = { LOCAL: 0, WEAK: 2 } as const;
 
 function readSymbols(file: ElfFile): Symbols {
   // Names lie all over the string table: one read of the file instead of one per name.
@@ -76,16 +77,19 @@ function readSymbols(file: ElfFile): Symbols {
     ...definedVersions.filter(({ base }) => !base).map(({ index, name }) => [index, name] as const),
     ...readNeededVersions(elf).flatMap(({ versions }) => versions.map(({ index, name }) => [index, name] as const)),
   ]);
-  const wanted: { name: string; version?: string }[] = [];
+  const withVersion = (name: string, index: number) => {
+    const version = names.get(index);
+    return { name, ...(version !== undefined && { version }) };
+  };
+  const wanted = readReferences(elf)
+    .filter(({ name, binding }) => name !== "" && binding !== STB.LOCAL && binding !== STB.WEAK)
+    .map(({ name, version }) => withVersion(name, version));
   const defined = new Map<string, (string | undefined)[]>();
-  for (const symbol of readDynamicSymbols(elf)) {
-    const version = names.get(symbol.version);
-    if (symbol.defined && isVisible(symbol)) defined.set(symbol.name, [...(defined.get(symbol.name) ?? []), version]);
-    else if (!symbol.defined && symbol.binding !== 0 && symbol.binding !== weak && symbol.name !== "") {
-      wanted.push({ name: symbol.name, ...(version !== undefined && { version }) });
-    }
+  for (const { name, defined: isDefined, binding, version } of readDynamicSymbols(elf)) {
+    if (!isDefined || binding === STB.LOCAL) continue;
+    const versions = defined.get(name);
+    if (versions === undefined) defined.set(name, [names.get(version)]);
+    else versions.push(names.get(version));
   }
   return { wanted, defined, versioned: definedVersions.length > 0 };
 }
-
-const isVisible = (symbol: DynamicSymbol): boolean => symbol.binding !== 0;

@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   copyFileSync,
   existsSync,
@@ -27,7 +28,11 @@ export interface ObjectSpec {
   /** By default what stands in a `bin` folder. */
   readonly program?: boolean;
   /** DT_NEEDED, as it shall stand in the table. */
-  readonly needs?: readonly string[];
+  readonly needs?: readonly (string | Need)[];
+  /** Versions to define, each with one symbol. */
+  readonly versions?: readonly string[];
+  /** Linked with the C library, for objects that really run. */
+  readonly libc?: true;
   readonly soname?: string;
   readonly rpath?: string;
   readonly runpath?: string;
@@ -37,6 +42,20 @@ export interface ObjectSpec {
   readonly code?: string;
   /** Bytes to set afterwards: offset -> value. */
   readonly bytes?: Readonly<Record<number, number>>;
+  readonly edit?: (bytes: Buffer) => void;
+}
+
+/** What the library looked like when the object was linked against it. */
+export interface Need {
+  readonly name: string;
+  /** One symbol of each is asked for. */
+  readonly versions?: readonly string[];
+  readonly code?: string;
+}
+
+export interface Output {
+  readonly stdout: string;
+  readonly stderr: string;
 }
 
 /** Builds fixture roots below one temporary folder and runs loaders inside them. */
@@ -82,9 +101,14 @@ export class FixtureRoots {
   }
 
   /** Runs a command inside a root, chroot(2)-ed. */
-  run(root: string, ...command: readonly string[]): { readonly stdout: string; readonly stderr: string } {
-    const { stdout, stderr } = spawnSync(this.#enter, [root, ...command], { encoding: "utf8", env: {} });
+  run(root: string, command: readonly string[], env: Readonly<Record<string, string>> = {}): Output {
+    const { stdout, stderr } = spawnSync(this.#enter, [root, ...command], { encoding: "utf8", env });
     return { stdout, stderr };
+  }
+
+  /** What the loader says when it has to bind every symbol before the program starts. */
+  bind(root: string, program: string): Output {
+    return this.run(root, [program], { LD_TRACE_LOADED_OBJECTS: "1", LD_WARN: "1", LD_BIND_NOW: "1" });
   }
 
   /** What the live loader says it would map for `program`: `NAME => PATH` lines in its order, loader excluded. */
@@ -97,16 +121,24 @@ export class FixtureRoots {
     // glibc: started by the kernel as always, only traced; musl knows `--list` alone.
     const direct = this.#family === "glibc" && options.length === 0;
     const command = direct ? [program] : [interpreter, ...options, "--list", program];
-    const { stdout, stderr } = this.run(root, ...command);
+    const { stdout, stderr } = this.run(root, command, direct ? { LD_TRACE_LOADED_OBJECTS: "1" } : {});
     const failed = [...stderr.matchAll(/^Error loading shared library (\S+): .* \(needed by/gm)];
     return { lines: [...parseList(stdout, root), ...failed.map(([, name]) => `${name} => not found`)], stderr };
   }
 
   #linkObject(at: string, spec: ObjectSpec): void {
     const isProgram = spec.program ?? /\/bin\/[^/]+$/.test(at);
-    const stubs = (spec.needs ?? []).map((name, index) => {
-      const stub = join(this.#work, `stub-${index}-${Buffer.from(name).toString("hex")}.so`);
-      if (!existsSync(stub)) this.#gcc(["-shared", `-Wl,-soname,${name}`, "-o", stub], "");
+    const needs = (spec.needs ?? []).map((need) => (typeof need === "string" ? { name: need } : need));
+    const stubs = needs.map(({ name, versions = [], code = defining(versions) }, index) => {
+      const stub = join(
+        this.#work,
+        `stub-${index}-${createHash("sha1")
+          .update(JSON.stringify([name, versions, code]))
+          .digest("hex")}.so`,
+      );
+      if (existsSync(stub)) return stub;
+      const script = this.#versionScript(versions);
+      this.#gcc(["-nostdlib", "-shared", `-Wl,-soname,${name}`, ...script, "-o", stub], code);
       return stub;
     });
     const runPath = spec.runpath ?? spec.rpath;
@@ -123,26 +155,42 @@ export class FixtureRoots {
       ...(spec.ld ?? []).filter((option) => option !== "-no-pie").map((option) => `-Wl,${option}`),
       "-Wl,--no-as-needed",
     ];
-    const code = spec.code ?? (isProgram ? "void _start(void) {}" : "");
-    this.#gcc([...options, "-o", at], code, stubs);
-    if (spec.bytes === undefined) return;
+    const code = spec.code ?? defining(spec.versions ?? []) + using(needs.flatMap(({ versions = [] }) => versions));
+    const start = isProgram && spec.libc === undefined ? "void _start(void) {}\n" : "";
+    const library = spec.libc === undefined ? ["-nostdlib"] : [];
+    this.#gcc([...options, ...library, ...this.#versionScript(spec.versions ?? []), "-o", at], start + code, stubs);
+    if (spec.bytes === undefined && spec.edit === undefined) return;
     const bytes = readFileSync(at);
-    for (const [offset, value] of Object.entries(spec.bytes)) bytes[Number(offset)] = value;
+    for (const [offset, value] of Object.entries(spec.bytes ?? {})) bytes[Number(offset)] = value;
+    spec.edit?.(bytes);
     writeFileSync(at, bytes);
   }
 
   #gcc(options: readonly string[], code: string, libraries: readonly string[] = []): void {
-    execFileSync("gcc", ["-nostdlib", "-x", "c", "-", ...options, "-x", "none", ...libraries], { input: code });
+    const compiler = this.#family === "musl" ? "musl-gcc" : "gcc";
+    execFileSync(compiler, ["-fPIC", "-x", "c", "-", ...options, "-x", "none", ...libraries], { input: code });
+  }
+
+  #versionScript(versions: readonly string[]): string[] {
+    if (versions.length === 0) return [];
+    const script = join(this.#work, `${versions.join("-")}.map`);
+    writeFileSync(script, versions.map((version) => `${version} { global: at_${version}; };\n`).join(""));
+    return [`-Wl,--version-script=${script}`];
   }
 
   #compileEnter(): string {
     const program = join(this.#work, "enter");
-    execFileSync("gcc", ["-x", "c", "-", "-o", program], { input: enterSource });
+    execFileSync("gcc", ["-static", "-x", "c", "-", "-o", program], { input: enterSource });
     return program;
   }
 }
 
-/** Without root, mount(2) and chroot(2) are allowed inside namespaces of one's own. glibc takes $ORIGIN from /proc. */
+const defining = (versions: readonly string[]): string =>
+  versions.map((version) => `void at_${version}(void) {}\n`).join("");
+const using = (versions: readonly string[]): string =>
+  versions.map((version) => `void at_${version}(void); void *use_${version} = at_${version};\n`).join("");
+
+/** Static, because LD_TRACE_LOADED_OBJECTS is not meant for it. Without root, mount(2) and chroot(2) are allowed inside namespaces of one's own. glibc takes $ORIGIN from /proc. */
 const enterSource = `
 #define _GNU_SOURCE
 #include <sched.h>
@@ -157,7 +205,6 @@ int main(int argc, char **argv) {
   mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
   if (mount("/proc", proc, NULL, MS_BIND | MS_REC, NULL) != 0) { perror(proc); return 125; }
   if (chroot(argv[1]) != 0 || chdir("/") != 0) { perror(argv[1]); return 125; }
-  setenv("LD_TRACE_LOADED_OBJECTS", "1", 1);
   execv(argv[2], argv + 2);
   perror(argv[2]);
   return 126;

@@ -27,8 +27,8 @@ const nodes = {
 describe("glibc-hwcaps, against the loader of this machine", () => {
   const root = roots.build(nodes);
   roots.copyIn(root, "/sbin/ldconfig");
-  roots.run(root, "/sbin/ldconfig");
-  const help = roots.run(root, runtimes.glibc.interpreter, "--help").stdout;
+  roots.run(root, ["/sbin/ldconfig"]);
+  const help = roots.run(root, [runtimes.glibc.interpreter, "--help"]).stdout;
   const active = levels.filter((level) => help.includes(`${level} (supported, searched)`));
   const rootfs = openFolder(root);
   const program = rootPath("/bin/p");
