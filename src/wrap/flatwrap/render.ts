@@ -13,22 +13,34 @@ export function renderFstab(mounts: readonly Mount[]): string {
     `${escapeField(source)} ${escapeField(target)} none ${options} 0 0\n`;
   const rows = mounts.flatMap((mount) => {
     const target = `./root${mount.inside}`;
-    const bind = [mount.type === "folder" ? "rbind" : "bind", ...(mount.required ? [] : ["nofail"])].join(",");
-    const bound = line(mount.host ?? `./over${mount.inside}`, target, bind);
-    // Linux takes "read-only" for a bind mount only as a second step (mount(2)); busybox leaves that to us.
-    return mount.writable
-      ? [bound]
-      : [bound, line("none", target, "remount,bind,ro" + (mount.required ? "" : ",nofail"))];
+    const leave = mount.required ? "" : ",nofail";
+    const bound = line(
+      mount.host ?? `./over${mount.inside}`,
+      target,
+      `${mount.type === "folder" ? "rbind" : "bind"}${leave}`,
+    );
+    if (mount.writable) return [bound];
+    const readOnly = line("none", target, `${seal}${leave}`);
+    // A user namespace must not take noexec away: then the second of the two fails and the first one stays.
+    return mount.host === undefined
+      ? [bound, readOnly]
+      : [bound, line("none", target, `${seal},noexec${leave}`), readOnly];
   });
   return [
     "# What the program sees beside the root's own files: fstab(5), for mount -a -T in this folder.\n",
     line("./root", "./root", "bind"),
-    line("none", "./root", "remount,bind,ro"),
+    line("none", "./root", seal),
     ...rows,
     // Over / and not by chroot, in which no user namespace could be made (clone(2), EPERM).
     line("./root", "/.", "rbind"),
   ].join("");
 }
+
+/**
+ * A bind mount becomes read-only only as a second step (mount(2)), which busybox leaves to its caller. That step
+ * sets all flags anew, and a user namespace may not drop nosuid and nodev, which systemd-sysext gives its merges.
+ */
+const seal = "remount,bind,ro,nosuid,nodev";
 
 /** getmntent(3): white space, backslashes and a leading # as octal numbers. */
 const escapeField = (text: string): string =>

@@ -1,0 +1,233 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { scratch } from "../support/program.ts";
+import { compile, makeRoot, modes, openToAll, processesOf, readReport, runIn, stage, user } from "./flatwrap-world.ts";
+
+const folder = openToAll(scratch());
+const tree = join(folder, "tree");
+const probe = join(tree, "usr/bin/probe");
+const direct = join(folder, "root/usr/bin/probe");
+const terminal = join(folder, "terminal");
+const work = join(folder, "work");
+const env = { FLATWRAP_ROOT: tree };
+
+beforeAll(async () => {
+  makeRoot(join(folder, "root"));
+  compile("terminal", terminal, "-lutil");
+  mkdirSync(work);
+  chmodSync(work, 0o777);
+  await stage(join(folder, "root"), tree, [
+    "/usr/bin/probe",
+    "/usr/bin/applet",
+    "/bin/applet:/usr/bin/other",
+    "/usr/bin/script",
+  ]);
+});
+
+describe.each(modes)("$name", (mode) => {
+  const run = (args: readonly string[], options: Parameters<typeof runIn>[2] = {}) =>
+    runIn(mode, [probe, ...args], { ...options, env: { ...env, ...options.env } });
+
+  it("starts the program as if it were started directly", () => {
+    const odd = [
+      "report",
+      "",
+      " ",
+      "a b",
+      "'",
+      '"',
+      "$HOME `id` $(id)",
+      "*",
+      "-x",
+      "--",
+      "\\",
+      "\n",
+      "\t\r",
+      "\u00e9\u{1f600}",
+    ];
+    // Every sh exports PWD, so it is among what is given.
+    const surroundings = { LC_ALL: "C", odd: "'\n\"", PWD: "/tmp", FLATWRAP_ROOT: tree };
+    const [wrapped, expected] = [
+      run(odd, { env: surroundings }),
+      runIn(mode, [direct, ...odd], { env: surroundings }),
+    ].map((ran) => [ran, readReport(ran.stdout)] as const);
+    const [ran, report] = wrapped!;
+    expect(ran.stderr).toBe("");
+    // bwrap stays as the parent.
+    const isExact = mode.via === "unshare";
+    expect(report).toEqual({
+      ...expected![1],
+      argv: ["/usr/bin/probe", ...expected![1].argv.slice(1)],
+      groups: mode.isUser ? user.groups.map(() => 65534) : [],
+      pid: isExact ? ran.pid : report.pid,
+      ppid: isExact ? process.pid : ran.pid,
+    });
+    expect(report.uid).toEqual(mode.isUser ? [user.uid, user.uid] : [0, 0]);
+    expect(report.gid).toEqual(mode.isUser ? [user.gid, user.gid] : [0, 0]);
+  });
+
+  it("gives an argument of every byte", () => {
+    const bytes = Buffer.from(Array.from({ length: 255 }, (_, index) => index + 1));
+    writeFileSync(join(work, "bytes"), bytes);
+    const ran = runIn(
+      mode,
+      ["bash", "--norc", "-c", `LC_ALL=C; IFS= read -r -d "" x <${work}/bytes; exec ${probe} report "$x"`],
+      { env },
+    );
+    expect(readReport(ran.stdout).argv[2]).toBe(bytes.toString("latin1"));
+  });
+
+  it("passes every exit status", () => {
+    const loop = `for n in $(seq 0 255); do ${probe} exit $n; [ $? = $n ] || echo "$n is $?"; done`;
+    expect(runIn(mode, ["bash", "--norc", "-c", loop], { env })).toMatchObject({ status: 0, stdout: "", stderr: "" });
+  });
+
+  it.each([2, 6, 9, 15])("passes death by signal %i", (number) => {
+    const { status, signal } = run(["kill", String(number)]);
+    const direct = spawnSync("sh", ["-c", `kill -${number} $$`]);
+    // bwrap is the parent and can only tell it as a shell does.
+    if (mode.via === "bwrap") expect(status).toBe(128 + number);
+    else expect(signal).toBe(direct.signal);
+  });
+
+  it("passes much of standard input and output, and a closed one", () => {
+    const input = Buffer.alloc(5_000_003, "flatwrap\n");
+    expect(run(["cat"], { input }).stdout.length).toBe(input.length);
+    expect(run(["spam", "1000"]).stdout.length).toBe(65_536_000);
+    const closed = runIn(mode, ["sh", "-c", `exec ${probe} report <&- 3</dev/null`], { env });
+    const expected = runIn(mode, ["sh", "-c", `exec ${direct} report <&- 3</dev/null`]);
+    expect(readReport(closed.stdout).files).toEqual(readReport(expected.stdout).files);
+    const broken = runIn(mode, ["bash", "--norc", "-c", `${probe} spam 10000 | head -c 1; echo \${PIPESTATUS[0]}`], {
+      env,
+    });
+    expect(broken.stdout).toBe("x141\n");
+  });
+
+  it("keeps umask, ignored signals, and the files it creates are the caller's", () => {
+    const made = join(work, `made by ${mode.name}`);
+    const ran = runIn(mode, ["sh", "-c", `umask 037; trap '' HUP; ${probe} make '${made}'; exec ${probe} report`], {
+      env,
+    });
+    expect(ran.stdout).toMatch(/ok\n\{/);
+    expect(readReport(ran.stdout)).toMatchObject({ umask: 0o37, ignored: [1] });
+    const { uid, gid, mode: bits } = statSync(made);
+    expect([uid, gid, bits & 0o777]).toEqual(mode.isUser ? [user.uid, user.gid, 0o640] : [0, 0, 0o640]);
+  });
+
+  it("lets supplementary groups count", () => {
+    const secret = join(work, `secret of ${mode.name}`);
+    writeFileSync(secret, "x", { mode: 0o640 });
+    if (process.getuid?.() === 0) chownSync(secret, 0, user.groups[1]!);
+    expect(run(["read", secret]).stdout).toBe(`${secret} ok\n`);
+  });
+
+  it("has working devices", () => {
+    expect(run(["write", "/dev/null", "/dev/full"]).stdout).toBe("/dev/null ok\n/dev/full ok\ncannot write\n");
+    expect(run(["read", "/dev/urandom", "/dev/zero"]).stdout).toBe("/dev/urandom ok\n/dev/zero ok\n");
+    expect(run(["make", `/dev/shm/flatwrap.${process.pid}.${modes.indexOf(mode)}`]).stdout).toMatch(/ ok\n$/);
+    spawnSync("sh", ["-c", `rm -f /dev/shm/flatwrap.${process.pid}.*`]);
+    expect(runIn(mode, [terminal, "show", probe, "write", "/dev/tty"], { env }).stdout).toContain("/dev/tty ok");
+  });
+
+  it("has the terminal, its size and job control", () => {
+    const shown = runIn(mode, [terminal, "show", probe], { env }).stdout;
+    expect(readReport(shown.slice(0, shown.lastIndexOf("}") + 1))).toMatchObject({
+      tty: 1,
+      rows: 33,
+      columns: 77,
+      ttyname: expect.stringMatching(/^\/dev\/pts\/\d/),
+    });
+    const stopped = runIn(mode, [terminal, "stop", probe, "sleep", "20"], { env }).stdout;
+    expect(stopped.replaceAll("\r", "")).toBe("ready\n^Zjob stopped 20\n^Cjob killed 2\n");
+  });
+
+  it("keeps the working folder, whatever its name, also behind a link", () => {
+    const odd = join(work, "a b'\n\"$x\n");
+    mkdirSync(odd, { recursive: true });
+    chmodSync(odd, 0o777);
+    expect(readReport(run([], { cwd: odd }).stdout).cwd).toBe(odd);
+    const link = join(work, `link ${mode.name}`);
+    symlinkSync(odd, link);
+    const linked = runIn(mode, ["bash", "--norc", "-c", `cd '${link}' && exec ${probe}`], { env });
+    expect(readReport(linked.stdout).cwd).toBe(realpathSync(odd));
+    expect(readReport(run([], { cwd: "/" }).stdout).cwd).toBe("/");
+    expect(readReport(run([], { cwd: "/usr/bin" }).stdout).cwd).toBe("/usr/bin");
+  });
+
+  it.each([
+    ["the root has none", "/usr/share/doc", "/usr/share/doc"],
+    ["it was deleted", undefined, "the working folder (deleted?)"],
+  ])("starts in / and says so once when %s", (_, cwd, told) => {
+    const gone = join(work, "gone");
+    const enter = cwd === undefined ? `mkdir -p ${gone} && cd ${gone} && rmdir ${gone}` : `cd ${cwd}`;
+    const ran = runIn(mode, ["bash", "--norc", "-c", `${enter}; exec ${probe}`], { env });
+    expect(readReport(ran.stdout).cwd).toBe("/");
+    // Shells complain of a deleted folder themselves.
+    expect(ran.stderr.split("\n").filter((line) => line.startsWith("flatwrap"))).toEqual([
+      `flatwrap: /usr/bin/probe: starts in /, since it does not see ${told}`,
+    ]);
+  });
+
+  it("cannot write anything of the root", () => {
+    const places = ["/x", "/usr/x", "/usr/bin/x", "/lib64/x", "/usr/share/probe/x"];
+    const refused = /^(\S+ EROFS\n)+$/;
+    expect(run(["make", ...places]).stdout).toMatch(refused);
+    expect(run(["write", "/usr/bin/probe", "/usr/share/probe/data", "/etc/ld.so.cache"]).stdout).not.toMatch(/ ok/);
+  });
+
+  it.each([
+    ["applet", "/usr/bin/applet", ["/usr/bin/applet"]],
+    ["other", "/bin/applet", ["/bin/applet"]],
+    ["script", "/bin/probe", ["/bin/probe", "/usr/bin/script"]],
+  ])("runs the entry %s under its own name", (name, _, argv) => {
+    const ran = runIn(mode, [join(tree, "usr/bin", name), "x"], { env });
+    expect(readReport(ran.stdout).argv).toEqual([...argv, "x"]);
+  });
+
+  it("needs neither a terminal nor an environment, as under cron and sudo", () => {
+    const bare = runIn(mode, [
+      "setsid",
+      "env",
+      "-i",
+      `FLATWRAP_ROOT=${tree}`,
+      ...Object.entries(mode.env).map((pair) => pair.join("=")),
+      "PATH=/usr/bin:/bin",
+      probe,
+      "write",
+      "/dev/null",
+    ]);
+    expect(bare).toMatchObject({ stdout: "/dev/null ok\n", stderr: "" });
+  });
+
+  it("leaves no mount and no process behind, also after kill -9", async () => {
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+    const [tool, ...args] = [...mode.prefix, probe, "sleep", "60"];
+    const child = spawn(tool!, args, {
+      cwd: "/tmp",
+      env: { PATH: "/usr/bin:/bin", ...env, ...mode.env },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(child.stdout, "data");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+    // Whoever held the namespaces open has gone by now.
+    await vi.waitFor(() => expect(processesOf(`flatwrap\0${child.pid}\0`)).toEqual([]));
+    const running = processesOf("probe\0sleep\0" + "60");
+    expect(running.includes(child.pid!)).toBe(true);
+    expect(running.length).toBe(mode.via === "unshare" ? 1 : 2);
+    for (const pid of running) process.kill(pid, "SIGKILL");
+    await once(child, "close");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+  });
+});

@@ -1,0 +1,100 @@
+// What a program can tell about the way it was started, and a few things it can do. Built by the tests.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void hex(const char *text) {
+  putchar('"');
+  for (; *text; text++) printf("%02x", (unsigned char)*text);
+  putchar('"');
+}
+
+static void list(const char *name, char **texts) {
+  printf("\"%s\":[", name);
+  for (int i = 0; texts[i]; i++) {
+    if (i) putchar(',');
+    hex(texts[i]);
+  }
+  printf("],");
+}
+
+static void report(char **argv) {
+  char cwd[4096] = "", *where = getcwd(cwd, sizeof cwd);
+  list("argv", argv);
+  list("environ", environ);
+  printf("\"pid\":%d,\"ppid\":%d,\"pgrp\":%d,\"session\":%d,", getpid(), getppid(), getpgrp(), getsid(0));
+  printf("\"uid\":[%d,%d],\"gid\":[%d,%d],\"groups\":[", getuid(), geteuid(), getgid(), getegid());
+  gid_t groups[64];
+  int count = getgroups(64, groups);
+  for (int i = 0; i < count; i++) printf("%s%d", i ? "," : "", groups[i]);
+  mode_t mask = umask(0);
+  umask(mask);
+  printf("],\"umask\":%d,\"cwd\":", mask);
+  hex(where ? where : "");
+  printf(",\"files\":[");
+  const char *comma = "";
+  for (int fd = 0; fd < 256; fd++)
+    if (fcntl(fd, F_GETFD) >= 0) printf("%s%d", comma, fd), comma = ",";
+  printf("],\"ignored\":[");
+  comma = "";
+  for (int number = 1; number < 32; number++) {
+    struct sigaction action;
+    if (!sigaction(number, NULL, &action) && action.sa_handler == SIG_IGN) printf("%s%d", comma, number), comma = ",";
+  }
+  sigset_t blocked;
+  sigprocmask(SIG_BLOCK, NULL, &blocked);
+  printf("],\"blocked\":[");
+  comma = "";
+  for (int number = 1; number < 32; number++)
+    if (sigismember(&blocked, number)) printf("%s%d", comma, number), comma = ",";
+  struct winsize size = {0};
+  ioctl(0, TIOCGWINSZ, &size);
+  printf("],\"tty\":%d,\"rows\":%d,\"columns\":%d,\"ttyname\":\"%s\"}\n", isatty(0), size.ws_row, size.ws_col,
+         ttyname(0) ? ttyname(0) : "");
+}
+
+static void try_open(const char *path, int flags) {
+  int fd = open(path, flags, 0666);
+  printf("%s %s\n", path, fd >= 0 ? "ok" : strerrorname_np(errno));
+  if (fd >= 0 && (flags & O_ACCMODE) != O_RDONLY && write(fd, "x", 1) < 0) puts("cannot write");
+  if (fd >= 0) close(fd);
+}
+
+int main(int argc, char **argv) {
+  const char *what = argc > 1 ? argv[1] : "report";
+  if (!strcmp(what, "exit")) return atoi(argv[2]);
+  if (!strcmp(what, "kill")) return raise(atoi(argv[2])), pause();
+  if (!strcmp(what, "sleep")) return puts("ready"), fflush(stdout), sleep(atoi(argv[2]));
+  if (!strcmp(what, "spam")) {
+    char block[65536];
+    memset(block, 'x', sizeof block);
+    for (int i = 0; i < atoi(argv[2]); i++)
+      if (fwrite(block, sizeof block, 1, stdout) != 1) return 1;
+    return 0;
+  }
+  if (!strcmp(what, "cat")) {
+    char block[65536];
+    for (size_t count; (count = fread(block, 1, sizeof block, stdin)) > 0;) fwrite(block, 1, count, stdout);
+    return 0;
+  }
+  if (!strcmp(what, "write") || !strcmp(what, "read") || !strcmp(what, "make")) {
+    int flags = *what == 'w' ? O_WRONLY : *what == 'r' ? O_RDONLY : O_WRONLY | O_CREAT | O_EXCL;
+    for (int i = 2; i < argc; i++) try_open(argv[i], flags);
+    return 0;
+  }
+  if (!strcmp(what, "run")) return execv(argv[2], argv + 2), perror(argv[2]), 1;
+  putchar('{');
+  report(argv);
+  return 0;
+}
