@@ -1,14 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Minimatch } from "minimatch";
 import { FlixwrapError } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import { decompress } from "../oci/decompress.ts";
 import { descriptorSource } from "../oci/file-source.ts";
+import { boundExpansion, usualExpansion } from "../oci/expansion.ts";
 import { stackLayers } from "../oci/layers.ts";
+import { readTar } from "../oci/tar.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
 import { emptyFolder, type FolderInode, type Inode, plainAttributes, treeRootfs } from "../oci/tree.ts";
 import { hashFile, sizeOf } from "./cached-files.ts";
@@ -34,9 +35,8 @@ export interface OpenArchive {
   close(): void;
 }
 
-/** An archive that unpacks to more than this many times its size is a bomb; real ones stay below 20. */
-const largestRatio = 200;
-const smallestLimit = 64 << 20;
+/** Real archives unpack to less than twenty times their size. */
+const limits = { ...usualExpansion, ratio: 200 };
 
 /**
  * A downloaded file as a root that was never unpacked: every archive becomes an uncompressed tar in the cache,
@@ -74,12 +74,13 @@ async function readTree(
   if (type === "file") {
     const tree = emptyFolder();
     const content = descriptorSource(openFile(file.path), 0, file.size, name);
-    tree.children.set(name, { type: "file", content, ...plainAttributes(0o755) });
+    tree.children.set(name, { type: "file", size: file.size, open: () => content, ...plainAttributes(0o755) });
     return tree;
   }
   const tar = await tarOf(file, name, type, cache);
   const stack = stackLayers();
-  stack.apply(descriptorSource(openFile(tar), 0, sizeOf(tar) ?? 0, name), name);
+  const archive = descriptorSource(openFile(tar), 0, sizeOf(tar) ?? 0, name);
+  stack.apply(readTar(archive, name), archive, name);
   return stack.root;
 }
 
@@ -89,35 +90,20 @@ async function tarOf(file: Stored, name: string, type: Exclude<ArchiveType, "fil
   if (sizeOf(goal) !== undefined) return goal;
   mkdirSync(dirname(goal), { recursive: true });
   const temporary = `${goal}.${randomBytes(6).toString("hex")}`;
-  const limit = Math.max(smallestLimit, file.size * largestRatio);
   try {
     const bytes =
       type === "zip"
-        ? tarOfZip(file.path, name, limit)
+        ? tarOfZip(file.path, name, limits.bytes)
         : decompress(type === "deb" ? dataOfPackage(file.path, name) : createReadStream(file.path), name);
-    await pipeline(bytes, bounded(limit, name), createWriteStream(temporary));
+    await pipeline(
+      boundExpansion(bytes, () => file.size, name, limits),
+      createWriteStream(temporary),
+    );
     renameSync(temporary, goal);
   } finally {
     rmSync(temporary, { force: true });
   }
   return goal;
-}
-
-function bounded(limit: number, name: string): Transform {
-  let size = 0;
-  return new Transform({
-    transform(chunk: Uint8Array, _encoding, done) {
-      size += chunk.length;
-      if (size <= limit) return done(null, chunk);
-      done(
-        new FlixwrapError("recipe-too-large", {
-          what: "the archive unpacks to far more than it is",
-          where: name,
-          wanted: `at most ${limit} bytes`,
-        }),
-      );
-    },
-  });
 }
 
 /** The contents of all archives inside that match, laid over each other. */

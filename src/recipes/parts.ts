@@ -7,13 +7,12 @@ import type { LockedSource } from "./lock.ts";
 import { archiveTypeOf } from "./normalise.ts";
 import { requirePackage } from "./package-version.ts";
 import { placeFiles } from "./place.ts";
+import { convertEntries } from "./convert.ts";
 import type { Ports, RecipeRequest } from "./plan.ts";
-import type { Recipe } from "./recipe.ts";
 import { digestActions } from "./result-digest.ts";
 import { fillTemplate, type Values } from "./template.ts";
 import { fetchVerified, parseDigest, type VerifiedArtifact } from "./verify.ts";
-import { nearestVersions } from "./version-order.ts";
-import { listVersions, type VersionSources } from "./versions.ts";
+import { listVersions, refuseVersion, type VersionSources } from "./versions.ts";
 
 /** What the parts of one recipe share while they are planned. */
 export interface Work {
@@ -89,7 +88,7 @@ async function missingAsset(address: string, { request, architecture, values, so
   const version = values["version"] ?? "";
   const known = rules === undefined ? [] : await listVersions(rules, sources).catch(() => []);
   if (rules !== undefined && known.length > 0 && !known.includes(version))
-    return unknownVersion(request.recipe, version, sources);
+    return refuseVersion(request.recipe.name, rules, version, sources);
   throw new FlixwrapError("recipe-missing-asset", {
     what: `upstream has no file of ${request.recipe.name} ${version} for ${architecture.systemd}`,
     where: address,
@@ -119,7 +118,13 @@ async function planImage(part: ImagePart, work: Work): Promise<Plan[]> {
   if (part.package !== undefined)
     requirePackage(root, fillTemplate(part.package, values, "package"), values["version"]!);
   const plans: Plan[] = [{ source: root, actions: placeFiles(root, part.files, values), warnings: [] }];
-  if (part.convert !== undefined) plans.push(await convertEntries(part, opened.root, work));
+  if (part.convert !== undefined)
+    plans.push(
+      await convertEntries(part, opened.root, work.values, {
+        name: work.request.name ?? work.request.recipe.name,
+        prefix: work.request.prefix ?? "/usr/lib/flixwrap",
+      }),
+    );
   const result = part.run === undefined ? undefined : await digestActions(plans);
   if (known?.result !== undefined && known.result !== result) {
     throw new FlixwrapError("recipe-locked", {
@@ -135,26 +140,4 @@ async function planImage(part: ImagePart, work: Work): Promise<Plan[]> {
     ...(result !== undefined && { result }),
   });
   return plans;
-}
-
-async function convertEntries(part: ImagePart, root: Plan["source"], { request, values }: Work): Promise<Plan> {
-  // Loaded only here: a recipe of static files needs no ELF code.
-  const { parseEntry, parsePrefix } = await import("../wrap/entry.ts");
-  const entries = part.entries.map((entry) => parseEntry(fillTemplate(entry, values, "entries")));
-  const prefix = parsePrefix(request.prefix ?? "/usr/lib/flixwrap");
-  const name = request.name ?? request.recipe.name;
-  const { planFlix } = await import("../wrap/flix/plan.ts");
-  return planFlix(root, entries, { name, prefix });
-}
-
-/** Refuses a version, with the nearest that upstream has. */
-export async function unknownVersion(recipe: Recipe, version: string, sources: VersionSources): Promise<never> {
-  // The list is a courtesy: when it cannot be had, the version is still unknown.
-  const known = await listVersions(recipe.file.versions!, sources).catch(() => []);
-  throw new FlixwrapError("recipe-unknown-version", {
-    what: `${recipe.name} has no version ${version}`,
-    ...(known.length > 0 && {
-      hint: `near it are ${nearestVersions(version, known).join(", ")}; the newest is ${known[0]}`,
-    }),
-  });
 }

@@ -7,10 +7,10 @@ import type { Images } from "./images.ts";
 import { joinPlans } from "./join.ts";
 import type { Lock } from "./lock.ts";
 import { dropFiles, planEnabled, planOwn, shipsUnits } from "./own-files.ts";
-import { planPart, unknownVersion, type Work } from "./parts.ts";
+import { planPart, type Work } from "./parts.ts";
 import type { Recipe } from "./recipe.ts";
 import { addVariables, baseValues, type OptionValues, pickArchitecture, readOptions } from "./values.ts";
-import { latestVersions, spellVersion, type VersionSources } from "./versions.ts";
+import { latestVersions, refuseVersion, spellVersion, type VersionSources } from "./versions.ts";
 import type { Web } from "./web.ts";
 
 /** What the engine reaches the world through. */
@@ -118,7 +118,7 @@ async function pickVersion(
     });
   }
   if (wanted === "latest") return (await latestVersions(rules, sources))[0];
-  return spellVersion(wanted, rules) ?? unknownVersion(recipe, wanted, sources);
+  return spellVersion(wanted, rules) ?? refuseVersion(recipe.name, rules, wanted, sources);
 }
 
 function checkLock({ lock, recipe, options }: RecipeRequest, version: string | undefined): void {

@@ -2,7 +2,7 @@ import { parse as parseYaml } from "yaml";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Document, VersionRules, VersionSource } from "./format.ts";
 import { selectValues } from "./select.ts";
-import { branchOf, compareVersions, sortVersions } from "./version-order.ts";
+import { branchOf, compareVersions, nearestVersions, sortVersions } from "./version-order.ts";
 import type { Web } from "./web.ts";
 
 /** What the version rules need from outside. */
@@ -46,6 +46,23 @@ export async function latestVersions(rules: VersionRules, sources: VersionSource
     .filter(([branch]) => wanted === undefined || wanted.has(branch))
     .map(([, version]) => version)
     .slice(0, keep);
+}
+
+/** Refuses a version, naming the nearest that upstream has. */
+export async function refuseVersion(
+  name: string,
+  rules: VersionRules,
+  version: string,
+  sources: VersionSources,
+): Promise<never> {
+  // The list is a courtesy: when it cannot be had, the version is still unknown.
+  const known = await listVersions(rules, sources).catch(() => []);
+  throw new FlixwrapError("recipe-unknown-version", {
+    what: `${name} has no version ${version}`,
+    ...(known.length > 0 && {
+      hint: `near it are ${nearestVersions(version, known).join(", ")}; the newest is ${known[0]}`,
+    }),
+  });
 }
 
 /** A name of upstream's list in the recipe's spelling; none when the rules drop it. */
@@ -116,7 +133,7 @@ async function pagedList(first: string, web: Web): Promise<unknown[]> {
     const answer = await web.page(address, { accept: "application/json" });
     if (answer === undefined)
       throw new FlixwrapError("recipe-not-found", { what: "upstream's list of versions is not there", where: address });
-    const value = parseDocument(answer.text, address);
+    const value = parseJson(answer.text, address);
     if (!Array.isArray(value)) throw new FlixwrapError("recipe-list", { what: "this is no list", where: address });
     entries.push(...(value as unknown[]));
     address = answer.next;
@@ -130,7 +147,7 @@ async function hashicorpReleases(product: string, web: Web): Promise<string[]> {
   let after = "";
   for (let page = 0; page < mostPages; page++) {
     const address = `https://api.releases.hashicorp.com/v1/releases/${product}?limit=20${after}`;
-    const entries = parseDocument(await required(address, web), address);
+    const entries = parseJson(await required(address, web), address);
     if (!Array.isArray(entries)) throw new FlixwrapError("recipe-list", { what: "this is no list", where: address });
     const released = entries.filter(
       (entry: unknown) => !isTrue(entry, "is_prerelease") && selectValues(entry, "license_class")[0] !== "enterprise",
@@ -172,18 +189,30 @@ async function branchAddresses(
 const isTrue = (entry: unknown, key: string): boolean =>
   typeof entry === "object" && entry !== null && (entry as Record<string, unknown>)[key] === true;
 
-/** JSON is YAML. */
+function parseJson(text: string, address: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw unreadable(address, error);
+  }
+}
+
+/** JSON is YAML; with the failsafe schema every value stays a text, so that 1.30 is not 1.3. */
 function parseDocument(text: string, address: string): unknown {
   try {
-    return text.trimStart().startsWith("<") ? undefined : parseYaml(text);
+    return parseYaml(text, { schema: "failsafe", maxAliasCount: 50 });
   } catch (error) {
-    const got = (error as Error).message.split("\n")[0]!;
-    throw new FlixwrapError(
-      "recipe-list",
-      { what: "upstream's list cannot be read", where: address, got },
-      { cause: error },
-    );
+    throw unreadable(address, error);
   }
+}
+
+function unreadable(address: string, error: unknown): FlixwrapError {
+  const got = (error as Error).message.split("\n")[0]!;
+  return new FlixwrapError(
+    "recipe-list",
+    { what: "upstream's list cannot be read", where: address, got },
+    { cause: error },
+  );
 }
 
 // oxlint-disable-next-line typescript/consistent-return -- it does not see that the switch is exhaustive; tsc does
