@@ -1,0 +1,36 @@
+import { extPath } from "../../core/paths.ts";
+import type { Action } from "../plan.ts";
+import { unitFolder, unitKind } from "../units/names.ts";
+
+/**
+ * A oneshot service that applies the extension's own sysusers.d and tmpfiles.d files, required by each of its
+ * services: at boot systemd applies them by itself, but a merge on a running host applies nothing.
+ */
+export function planSetup(name: string, units: Iterable<string>, hasUsers: boolean, hasFiles: boolean): Action[] {
+  const services = [...units].filter((unit) => unitKind(unit) === "service");
+  if (services.length === 0 || (!hasUsers && !hasFiles)) return [];
+  const setup = `${name}-setup.service`;
+  const commands = [
+    hasUsers ? `ExecStart=/usr/bin/systemd-sysusers ${name}.conf\n` : "",
+    hasFiles ? `ExecStart=/usr/bin/systemd-tmpfiles --create ${name}.conf\n` : "",
+  ].join("");
+  // Without RemainAfterExit= it runs again with the next start of a service: after a refresh, for a newer version.
+  const text = `[Unit]\nDescription=Users and files of the extension ${name}\n\n[Service]\nType=oneshot\n${commands}`;
+  const write = (path: string, content: string, why: string): Action => ({
+    kind: "write",
+    to: extPath(`${unitFolder}/${path}`),
+    content: Buffer.from(content),
+    mode: 0o644,
+    why,
+  });
+  return [
+    write(setup, text, "users, files and folders on the host, also on a live merge"),
+    ...services.map((unit) =>
+      write(
+        `${unit}.d/10-${name}-setup.conf`,
+        `[Unit]\nRequires=${setup}\nAfter=${setup}\n`,
+        `${unit} waits for ${setup}`,
+      ),
+    ),
+  ];
+}

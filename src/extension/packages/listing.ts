@@ -1,0 +1,28 @@
+import { rootPath } from "../../core/paths.ts";
+import type { Rootfs } from "../../oci/rootfs.ts";
+import type { Package } from "./package.ts";
+
+/** What a database's reader gives: each package, all paths it lists, and its licence when somebody asks. */
+export type Listing = readonly ListedPackage[];
+
+export interface ListedPackage {
+  readonly one: Package;
+  readonly paths: readonly string[];
+  readonly licence?: () => string | undefined;
+}
+
+/** Where the system that the packages belong to is told. */
+export interface Distribution {
+  readonly distribution: string;
+  readonly release?: string;
+}
+
+/** Largest database text that is read; Debian's full desktop has 10 MB. */
+const textLimit = 64 << 20;
+
+/** A file's text, or undefined when there is no such file. */
+export function readText(root: Rootfs, path: string): string | undefined {
+  const node = root.resolve(rootPath(path));
+  if (node?.type !== "file") return undefined;
+  return Buffer.from(root.open(node).read(0, Math.min(node.size, textLimit))).toString("utf8");
+}
