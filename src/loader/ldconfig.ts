@@ -31,7 +31,8 @@ function indexAll(rootfs: Rootfs, facts: LoaderFacts, openObject: (node: RootNod
     seen.add(real.identity);
     return [...indexFolder(rootfs, folder, real.path, openObject)].map(([name, file]) => ({
       name,
-      path: join(folder, file),
+      path: join(folder, name),
+      file: join(folder, file),
       flags: 1,
       legacyHwcap: 0n,
     }));

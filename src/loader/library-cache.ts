@@ -7,6 +7,8 @@ export interface CacheEntry {
   /** The name asked for, usually a soname. */
   readonly name: string;
   readonly path: string;
+  /** The file there is, when `path` is the link that ldconfig has yet to make to it. */
+  readonly file?: string;
   /** Type and architecture (FLAG_* of elf/ldconfig.h). */
   readonly flags: number;
   /** The `glibc-hwcaps` sub-folder it stands for: `x86-64-v3`. */

@@ -1,4 +1,4 @@
-import { type RootPath, parentOf } from "../core/paths.ts";
+import { type RootPath, parentOf, rootPath } from "../core/paths.ts";
 import { DF_1, ET } from "../elf/constants.ts";
 import type { ElfFile } from "../elf/file.ts";
 import { findDynamicSymbol } from "../elf/symbols.ts";
@@ -52,6 +52,8 @@ interface Candidate {
   /** The list's folder, without hwcaps sub-folders. */
   readonly folder: string;
   readonly path: string;
+  /** The file to open for `path`, where ldconfig would have made a link of it. */
+  readonly file?: string;
 }
 
 /** Finds the file that the loader opens for `name`, needed by `asker`; nothing is remembered between calls. */
@@ -59,7 +61,7 @@ export function search(world: SearchWorld, name: string, asker: Asker): SearchRe
   const rows: SearchedFolder[] = [];
   for (const list of candidateLists(world, name, asker)) {
     for (const candidate of list) {
-      const location = world.locate(candidate.path);
+      const location = world.locate(candidate.file ?? candidate.path);
       if (location.kind === "loop") {
         addRow(rows, candidate, "too many levels of symbolic links");
         if (world.facts.policy.loop === "end-search") return { kind: "missing", searched: rows };
@@ -83,7 +85,7 @@ export function search(world: SearchWorld, name: string, asker: Asker): SearchRe
           node: location.node,
           elf: opening,
           openedAs: candidate.path,
-          path: location.path,
+          path: candidate.file === undefined ? location.path : rootPath(candidate.path),
           rule,
         };
       }
@@ -131,10 +133,12 @@ function* expandList(world: SearchWorld, list: SearchList, name: string, asker: 
     case "cache":
     case "conf": {
       const entries = list.kind === "cache" ? facts.cache : world.conf();
-      const path = entries === undefined ? undefined : chooseEntry(entries, name, world);
-      const barred = shutsDefaults && facts.systemFolders.some((folder) => path?.startsWith(folder));
-      if (path !== undefined && !barred)
-        yield [{ rule: { kind: list.kind }, folder: path.slice(0, path.lastIndexOf("/")), path }];
+      const entry = entries === undefined ? undefined : chooseEntry(entries, name, world);
+      if (entry === undefined) return;
+      const { path, file } = entry;
+      if (shutsDefaults && facts.systemFolders.some((folder) => path.startsWith(folder))) return;
+      const folder = path.slice(0, path.lastIndexOf("/"));
+      yield [{ rule: { kind: list.kind }, folder, path, ...(file !== undefined && { file }) }];
       return;
     }
     case "default":
@@ -178,13 +182,13 @@ export function expandName(name: string, owner: Asker, facts: LoaderFacts): stri
 }
 
 /** dl-cache.c: the best active hwcaps level, else the first entry without one. */
-function chooseEntry(entries: readonly CacheEntry[], name: string, world: SearchWorld): string | undefined {
+function chooseEntry(entries: readonly CacheEntry[], name: string, world: SearchWorld): CacheEntry | undefined {
   const key = cacheKey(name);
   const fitting = indexEntries(entries)
     .get(key)
     ?.filter((entry) => acceptsEntry(entry.flags, world.facts.elf) && entry.legacyHwcap === 0n);
   const ranked = [...world.levels, undefined].map((level) => fitting?.find((entry) => entry.hwcaps === level));
-  return ranked.find((entry) => entry !== undefined)?.path;
+  return ranked.find((entry) => entry !== undefined);
 }
 
 const indexes = new WeakMap<readonly CacheEntry[], ReadonlyMap<string, readonly CacheEntry[]>>();
