@@ -2,6 +2,7 @@ import { Minimatch } from "minimatch";
 import { FlixwrapError } from "../core/errors.ts";
 import { baseName, extPath, parentOf } from "../core/paths.ts";
 import type { Action, Plan } from "../extension/plan.ts";
+import { planSetup } from "../extension/host-files/setup.ts";
 import { planEnable } from "../extension/units/enable.ts";
 import { parseUnit, type UnitFile } from "../extension/units/unit-file.ts";
 import { openFolder } from "../oci/folder-rootfs.ts";
@@ -87,4 +88,19 @@ export function planEnabled(plan: Plan, file: RecipeFile, values: Values): Actio
     return parseUnit(Buffer.from(plan.source.open(action.from).read(0, largestUnit)).toString("utf8"));
   };
   return names.length === 0 ? [] : planEnable(names, read);
+}
+
+/**
+ * The service that applies the recipe's own `sysusers.d/NAME.conf` and `tmpfiles.d/NAME.conf` on a live merge too;
+ * by itself systemd does that at boot only.
+ */
+export function planOwnSetup({ actions }: Plan, recipe: string): Action[] {
+  const has = (path: string): boolean => actions.some(({ to }) => to === path);
+  const services = actions.filter(({ to }) => unitFolders.has(parentOf(to)) && to.endsWith(".service"));
+  return planSetup(
+    recipe,
+    services.map(({ to }) => baseName(to)),
+    has(`/usr/lib/sysusers.d/${recipe}.conf`),
+    has(`/usr/lib/tmpfiles.d/${recipe}.conf`),
+  );
 }

@@ -6,7 +6,7 @@ import { holds } from "./condition.ts";
 import type { Images } from "./images.ts";
 import { joinPlans } from "./join.ts";
 import type { Lock } from "./lock.ts";
-import { dropFiles, planEnabled, planOwn, shipsUnits } from "./own-files.ts";
+import { dropFiles, planEnabled, planOwn, planOwnSetup, shipsUnits } from "./own-files.ts";
 import { planPart, type Work } from "./parts.ts";
 import type { Recipe } from "./recipe.ts";
 import { addVariables, baseValues, type OptionValues, pickArchitecture, readOptions } from "./values.ts";
@@ -77,7 +77,10 @@ export async function planRecipe(request: RecipeRequest, ports: Ports): Promise<
     for (const part of file.parts ?? []) if (holds(part.when, values)) plans.push(...(await planPart(part, work)));
     plans.push(...planOwn(recipe, values));
     const joined = joinPlans(dropFiles(plans, file, values), `${recipe.name} ${version ?? ""}`.trim());
-    const plan = { ...joined, actions: [...joined.actions, ...planEnabled(joined, file, values)] };
+    const plan = {
+      ...joined,
+      actions: [...joined.actions, ...planEnabled(joined, file, values), ...planOwnSetup(joined, recipe.name)],
+    };
     return {
       recipe,
       name: request.name ?? recipe.name,

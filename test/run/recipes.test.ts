@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readElf } from "../support/elf-machine.ts";
 import { extPath } from "../../src/core/paths.ts";
 import { buildTree, type ExtensionTree } from "../../src/extension/tree.ts";
+import { checkTree, wordFinding } from "../../src/extension/check/check.ts";
+import { finishRecipe } from "../../src/recipes/finish.ts";
 import type { PlannedRecipe, RecipeRequest } from "../../src/recipes/plan.ts";
 import { recipeNames } from "../../src/recipes/recipe.ts";
 import { leavesOf, planShipped, portsTo, textOf } from "../support/recipes.ts";
@@ -32,7 +34,7 @@ async function bake(
 ): Promise<void> {
   const planned = await planShipped(name, portsTo(mirror, join(folder, "cache")), request);
   try {
-    look(buildTree(planned.plan, { name }), planned);
+    look(buildTree(finishRecipe(planned, { tool: "test" }), { name }), planned);
   } finally {
     planned.close();
   }
@@ -404,6 +406,10 @@ it("has every recipe of the reference", () => {
   expect(Object.keys(upstreams).sort()).toEqual(Object.keys(expected).sort());
 });
 
+/** What the finish adds to every extension, and to those with users or state. */
+const isFinish = (path: string): boolean =>
+  /^\/usr\/(lib\/extension-release\.d|share\/flixwrap)\/|-setup\.(service|conf)$/.test(path);
+
 /** How a node looks in the table above. */
 function shapeOf(tree: ExtensionTree, path: string, architecture: string): string {
   const node = tree.nodes.get(extPath(path))!;
@@ -426,10 +432,16 @@ describe.each(Object.entries(expected))("%s", (name, { files, more, upheld: drop
     await bake(name, { architecture }, (tree, planned) => {
       const leaves = leavesOf(tree).filter((path) => path in files || !more?.test(path));
       expect(leaves.filter((path) => path.includes(".target.d/"))).toEqual([...dropIns].sort());
-      const rest = leaves.filter((path) => !path.includes(".target.d/"));
+      const rest = leaves.filter((path) => !path.includes(".target.d/") && !isFinish(path));
       expect(Object.fromEntries(rest.map((path) => [path, shapeOf(tree, path, architecture)]))).toEqual(files);
       for (const path of dropIns) expect(textOf(tree, path)).toMatch(/^\[Unit\]\nUpholds=\S+\n$/);
-      expect(planned.reload).toBe(reload);
+      const release = textOf(tree, `/usr/lib/extension-release.d/extension-release.${name}`);
+      expect(release).toBe(`ID=_any\nARCHITECTURE=${architecture}\n${reload ? "EXTENSION_RELOAD_MANAGER=1\n" : ""}`);
+      expect(
+        checkTree(tree)
+          .filter(({ severity }) => severity === "error")
+          .map((finding) => wordFinding(finding)),
+      ).toEqual([]);
       expect(planned.unverified).toHaveLength(unverified);
       expect([...tree.nodes.values()].filter((node) => node.uid !== 0 || node.gid !== 0)).toEqual([]);
     });

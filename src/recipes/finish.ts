@@ -1,0 +1,40 @@
+import { type FinishedPlan, finishPlan } from "../extension/finish.ts";
+import { parseName, type Release } from "../extension/release.ts";
+import type { PlannedRecipe } from "./plan.ts";
+
+export interface FinishRecipeOptions {
+  /** flixwrap's version. */
+  readonly tool: string;
+  /** More fields of extension-release; what the recipe decides comes first. */
+  readonly release?: Omit<Release, "name" | "architecture">;
+  /** The command line that makes it again. */
+  readonly command?: readonly string[];
+  /** Seconds since 1970. */
+  readonly epoch?: number;
+}
+
+/**
+ * A planned recipe as a whole extension: extension-release, papers. Users, state and units are the recipe's own,
+ * so nothing is guessed for them; a recipe without any ELF file fits every architecture all the same as named.
+ */
+export function finishRecipe(planned: PlannedRecipe, options: FinishRecipeOptions): FinishedPlan {
+  const { plan, architecture, recipe, version } = planned;
+  const image = planned.lock.architectures[architecture.systemd]?.find((one) => !one.source.includes("://"));
+  return finishPlan(plan, {
+    release: {
+      reload: planned.reload,
+      ...options.release,
+      name: parseName(planned.name),
+      architecture: architecture.systemd,
+    },
+    users: false,
+    state: false,
+    manifest: {
+      flixwrap: options.tool,
+      converter: version === undefined ? recipe.name : `${recipe.name} ${version}`,
+      ...(image !== undefined && { image: image.source, digest: image.digest }),
+      ...(options.command !== undefined && { command: options.command }),
+    },
+    ...(options.epoch !== undefined && { epoch: options.epoch }),
+  });
+}
