@@ -35,6 +35,8 @@ import { isAlive, ownToken } from "./process-token.ts";
  */
 export interface Cache {
   readonly folder: string;
+  /** A path where this process may write; the next run removes what a killed one left. */
+  temporaryName(): string;
   /** The bytes of a small blob when it is there and intact. */
   readBlob(digest: Digest): Buffer | undefined;
   writeBlob(digest: Digest, bytes: Uint8Array): void;
@@ -84,6 +86,7 @@ export function openCache(folder: string): Cache {
 
   return {
     folder,
+    temporaryName,
     readBlob(digest) {
       const path = pathOf("blobs", digest);
       try {

@@ -1,42 +1,30 @@
-import { closeSync } from "node:fs";
-import { arch } from "node:os";
-import type { ByteSource } from "../core/bytes.ts";
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
+import { rootPath } from "../core/paths.ts";
+import { openArchive, openArchiveStream, type OpenedArchive } from "./archive.ts";
+import { assembleRootfs } from "./assemble.ts";
 import { openCache, usualCacheFolder, type Cache } from "./cache.ts";
-import { decompress } from "./decompress.ts";
-import { digestMismatch, digestOf, type Digest } from "./digest.ts";
-import { boundExpansion } from "./expansion.ts";
-import { descriptorSource } from "./file-source.ts";
+import type { Digest } from "./digest.ts";
+import { readDockerArchive } from "./docker-archive.ts";
 import { openFolder } from "./folder-rootfs.ts";
-import { decodeIndex, encodeIndex, INDEX_VERSION } from "./layer-index.ts";
-import { stackLayers } from "./layers.ts";
 import { openLayout } from "./layout.ts";
-import {
-  choosePlatform,
-  MAX_CONFIG,
-  MAX_MANIFEST,
-  noPlatform,
-  parseConfig,
-  parseManifest,
-  type Descriptor,
-  type ImageConfig,
-  type Manifest,
-} from "./manifest.ts";
-import { parsePlatform, platformDistance, wordPlatform, type Platform } from "./platform.ts";
+import type { ImageConfig } from "./manifest.ts";
+import { wordPlatform } from "./platform.ts";
 import { wordReference, type Reference } from "./reference.ts";
 import { openRegistry, type RegistryOptions } from "./registry.ts";
+import { checkPlatform, machinePlatform, resolveImage, type ImageContents } from "./resolve.ts";
 import type { Rootfs } from "./rootfs.ts";
+import { openSkopeoFolder } from "./skopeo-folder.ts";
 import type { ImageStore } from "./store.ts";
-import { readTar, type TarEntry } from "./tar.ts";
-import { treeRootfs } from "./tree.ts";
 
 export interface Image {
   /** In full: `docker.io/library/alpine:latest`. */
   readonly reference: string;
-  /** Of the manifest for the chosen platform; a folder has none. */
+  /** Of the manifest for the chosen platform, or of the configuration (docker save); a plain root has none. */
   readonly digest?: Digest;
-  /** `linux/arm64/v8`; unknown for a folder. */
+  /** `linux/arm64/v8`; unknown for a plain root. */
   readonly platform?: string;
   readonly config: ImageConfig;
 }
@@ -54,12 +42,24 @@ export interface OpenOptions extends RegistryOptions {
   readonly cacheDir?: string;
   /** `linux/arm64/v8`, `aarch64`, …; this machine's when undefined. */
   readonly platform?: string;
+  /** What the reference `-` reads. */
+  readonly stdin?: AsyncIterable<Uint8Array>;
 }
 
-/** Layers that are fetched at once. */
-const PARALLEL = 3;
-/** An index may lead to another one, but not for ever. */
-const MAX_INDEXES = 4;
+/** What a source turned out to be. */
+type Found =
+  | { readonly kind: "store"; readonly store: ImageStore }
+  | { readonly kind: "contents"; readonly contents: ImageContents; readonly description: string }
+  | { readonly kind: "root"; readonly rootfs: Rootfs };
+
+/** One opening: the cache is made when it is needed, and everything that is open is closed at the end. */
+interface Opening {
+  readonly options: OpenOptions;
+  readonly context: Context;
+  readonly cache: () => Cache;
+  /** Called when the image is closed. */
+  readonly onClose: (close: () => void) => void;
+}
 
 /**
  * Opens an image as a read-only root file system. Nothing is unpacked: layers that are not in the cache are
@@ -68,27 +68,38 @@ const MAX_INDEXES = 4;
  */
 export async function openImage(reference: Reference, options: OpenOptions): Promise<OpenedImage> {
   const { context } = options;
-  switch (reference.kind) {
-    case "dir":
-    case "path":
-      return openPath(reference.path, context);
-    case "oci":
-      return await openStored(reference, options, async () => {
-        return openLayout(openFolder(reference.path, context), reference.name, () => undefined);
-      });
-    case "registry":
-      return await openStored(reference, options, async (inner) => await openRegistry(reference, inner, options));
-    case "oci-archive":
-    case "docker-archive":
-    case "tar":
-    case "stdin":
-    case "docker-daemon":
-    case "podman":
-    default:
-      throw new FlixwrapError("oci-unsupported", {
-        what: "this kind of source is not supported yet",
-        where: wordReference(reference),
-      });
+  const closing: (() => void)[] = [];
+  const close = (): void => closing.splice(0).forEach((one) => one());
+  let cache: Cache | undefined;
+  // One failed layer stops the others.
+  const stop = new AbortController();
+  const opening: Opening = {
+    options,
+    context: { ...context, signal: AbortSignal.any([context.signal, stop.signal]) },
+    cache: () => (cache ??= openCache(options.cacheDir ?? usualCacheFolder(context.env))),
+    onClose: (one) => void closing.push(one),
+  };
+  try {
+    const found = await findImage(reference, opening);
+    const name = wordReference(reference);
+    if (found.kind === "root") return { image: { reference: name, config: emptyConfig }, rootfs: found.rootfs, close };
+    const contents =
+      found.kind === "contents" ? found.contents : await resolveImage(found.store, opening.cache(), options);
+    const place = found.kind === "contents" ? found.description : found.store.description;
+    const description = `${place}@${contents.digest}`;
+    const assembled = await assembleRootfs(contents, opening.cache(), description, opening.context, stop);
+    closing.push(() => assembled.close());
+    if (found.kind === "store") found.store.close();
+    const { digest, config } = contents;
+    const platform = config.platform && wordPlatform(config.platform);
+    return {
+      image: { reference: name, digest, ...(platform !== undefined && { platform }), config },
+      rootfs: assembled.rootfs,
+      close,
+    };
+  } catch (error) {
+    close();
+    throw context.signal.aborted ? new FlixwrapError("interrupted", { what: "interrupted" }, { cause: error }) : error;
   }
 }
 
@@ -102,182 +113,88 @@ const emptyConfig: ImageConfig = {
   diffIds: [],
 };
 
-function openPath(path: string, context: Context): OpenedImage {
-  return {
-    image: { reference: path, config: emptyConfig },
-    rootfs: openFolder(path, context),
-    close: () => undefined,
-  };
-}
-
-async function openStored(
-  reference: Reference,
-  options: OpenOptions,
-  openStore: (context: Context) => Promise<ImageStore>,
-): Promise<OpenedImage> {
-  const { context } = options;
-  const cache = openCache(options.cacheDir ?? usualCacheFolder(context.env));
-  // One failed layer stops the others.
-  const stop = new AbortController();
-  const inner = { ...context, signal: AbortSignal.any([context.signal, stop.signal]) };
-  const store = await openStore(inner);
-  const opened: number[] = [];
-  const close = (): void => opened.splice(0).forEach((fd) => closeSync(fd));
-  try {
-    const { digest, manifest, config, platform } = await resolveImage(store, cache, options);
-    const pairs = manifest.layers.map((layer, n) => ({ layer, diffId: config.diffIds[n]!, n }));
-    const files: { readonly fd: number; readonly size: number }[] = [];
-    await concurrently(pairs, PARALLEL, stop, async ({ layer, diffId, n }) => {
-      const file = await cache.openLayer(diffId, () => layerBytes(store, layer, inner), inner);
-      opened.push(file.fd);
-      files[n] = file;
-    });
-    const description = `${store.description}@${digest}`;
-    const stack = stackLayers();
-    for (const { diffId, n } of pairs) {
-      const { fd, size } = files[n]!;
-      const where = `layer ${diffId}`;
-      const archive = descriptorSource(fd, 0, size, where);
-      stack.apply(indexLayer(archive, diffId, where, cache), archive, where);
-    }
-    return {
-      image: {
-        reference: wordReference(reference),
-        digest,
-        ...(platform !== undefined && { platform: wordPlatform(platform) }),
-        config,
-      },
-      rootfs: treeRootfs(description, stack.root),
-      close,
-    };
-  } catch (error) {
-    close();
-    throw context.signal.aborted ? new FlixwrapError("interrupted", { what: "interrupted" }, { cause: error }) : error;
-  } finally {
-    store.close();
-  }
-}
-
-/** A layer's entries, from the cache when they were read before. */
-function indexLayer(archive: ByteSource, diffId: Digest, where: string, cache: Cache): readonly TarEntry[] {
-  const suffix = `index${INDEX_VERSION}`;
-  const kept = cache.readBeside(diffId, suffix);
-  const known = kept && decodeIndex(kept);
-  if (known !== undefined) return known;
-  const entries = [...readTar(archive, where)];
-  cache.writeBeside(diffId, suffix, encodeIndex(entries));
-  return entries;
-}
-
-/** From a reference to one platform's manifest and configuration, through the cache. */
-async function resolveImage(
-  store: ImageStore,
-  cache: Cache,
-  { platform: asked, context }: OpenOptions,
-): Promise<{ digest: Digest; manifest: Manifest; config: ImageConfig; platform?: Platform }> {
-  const wanted = parsePlatform(asked ?? arch());
-  let { digest, mediaType } = await store.root();
-  for (let depth = 0; depth <= MAX_INDEXES; depth++) {
-    const where = `${store.description}@${digest}`;
-    const bytes = await cachedBlob(cache, digest, MAX_MANIFEST, async () => await store.readManifest(digest));
-    const manifest = parseManifest(bytes, mediaType, where);
-    if (manifest.kind === "index") {
-      ({ digest, mediaType } = choosePlatform(manifest, wanted, store.description));
-      continue;
-    }
-    const config = parseConfig(
-      await cachedBlob(cache, manifest.config.digest, MAX_CONFIG, async () => {
-        if (manifest.config.size > MAX_CONFIG) throw tooLarge(manifest.config.digest, manifest.config.size);
-        return await collect(store.streamBlob(manifest.config));
-      }),
-      where,
-    );
-    if (config.diffIds.length !== manifest.layers.length) {
-      throw new FlixwrapError("oci-bad-manifest", {
-        what: "the manifest and the configuration of the image do not agree",
-        where,
-        got: `${manifest.layers.length} layers`,
-        wanted: `${config.diffIds.length}`,
-      });
-    }
-    checkPlatform(config.platform, wanted, asked !== undefined, store.description, context);
-    return { digest, manifest, config, ...(config.platform !== undefined && { platform: config.platform }) };
-  }
-  throw new FlixwrapError("oci-bad-manifest", { what: "too many indexes inside each other", where: store.description });
-}
-
-/** An image without an index is for one platform: another one that was asked for is not had from it. */
-function checkPlatform(
-  offered: Platform | undefined,
-  wanted: Platform,
-  isAsked: boolean,
-  where: string,
-  context: Context,
-): void {
-  if (offered === undefined || platformDistance(offered, wanted) !== undefined) return;
-  if (isAsked) throw noPlatform(where, wanted, [wordPlatform(offered)]);
-  context.emit({ kind: "warning", message: `${where} is made for ${wordPlatform(offered)}, not for this machine` });
-}
-
-const tooLarge = (what: string, size: number): FlixwrapError =>
-  new FlixwrapError("oci-too-large", { what: `${what} is too large`, got: `${size} bytes` });
-
-async function cachedBlob(
-  cache: Cache,
-  digest: Digest,
-  limit: number,
-  fetch: () => Promise<Uint8Array>,
-): Promise<Uint8Array> {
-  const present = cache.readBlob(digest);
-  if (present !== undefined) return present;
-  const bytes = await fetch();
-  if (bytes.length > limit) throw tooLarge(digest, bytes.length);
-  const got = digestOf(bytes, digest);
-  if (got !== digest) throw digestMismatch("a manifest or configuration", got, digest);
-  cache.writeBlob(digest, bytes);
-  return bytes;
-}
-
-async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const all: Uint8Array[] = [];
-  for await (const chunk of chunks) all.push(chunk);
-  return Buffer.concat(all);
-}
-
-/** One layer, fetched, counted and uncompressed. */
-function layerBytes(store: ImageStore, layer: Descriptor, context: Context): AsyncIterable<Uint8Array> {
-  let done = 0;
-  const what = `layer ${layer.digest.slice(0, 19)}`;
-  async function* counted(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of store.streamBlob(layer)) {
-      done += chunk.length;
-      context.emit({ kind: "progress", what, done, total: layer.size });
-      yield chunk;
-    }
-  }
-  return boundExpansion(decompress(counted(), what), () => done, what);
-}
-
-/** Runs `work` on all items, a few at once; the first failure stops the rest and is the one that is thrown. */
-async function concurrently<T>(
-  items: readonly T[],
-  limit: number,
-  stop: AbortController,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = [...items];
-  let failure: { readonly error: unknown } | undefined;
-  const worker = async (): Promise<void> => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-      try {
-        await work(item);
-      } catch (error) {
-        failure ??= { error };
-        queue.length = 0;
-        stop.abort();
+async function findImage(reference: Reference, opening: Opening): Promise<Found> {
+  const { context, options } = opening;
+  switch (reference.kind) {
+    case "registry":
+      return stored(await openRegistry(reference, context, options), opening);
+    case "oci":
+      return stored(openLayout(openFolder(reference.path, context), reference.name), opening);
+    case "dir":
+      return inFolder(reference.path, opening, ["version"]);
+    case "path":
+      return await atPath(reference.path, opening);
+    case "oci-archive":
+      return stored(openLayout(await archiveAt(reference.path, opening), reference.name), opening);
+    case "docker-archive":
+      return saved(await archiveAt(reference.path, opening), reference.name, opening);
+    case "tar":
+      return { kind: "root", rootfs: await archiveAt(reference.path, opening) };
+    case "stdin": {
+      if (options.stdin === undefined) {
+        throw new FlixwrapError("usage", { what: "the reference - needs an archive on standard input" });
       }
+      return inArchive(
+        keep(await openArchiveStream(options.stdin, "standard input", opening.cache()), opening),
+        opening,
+      );
     }
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  if (failure !== undefined) throw failure.error;
+    case "docker-daemon":
+    case "podman":
+      throw new FlixwrapError("oci-unsupported", {
+        what: "this kind of source is not supported yet",
+        where: wordReference(reference),
+      });
+  }
+}
+
+function stored(store: ImageStore, opening: Opening): Found {
+  opening.onClose(() => store.close());
+  return { kind: "store", store };
+}
+
+function saved(files: Rootfs, name: string | undefined, { options, context }: Opening): Found {
+  const contents = readDockerArchive(files, name);
+  const { platform } = contents.config;
+  checkPlatform(
+    platform,
+    machinePlatform(options.platform),
+    options.platform !== undefined,
+    files.description,
+    context,
+  );
+  return { kind: "contents", contents, description: files.description };
+}
+
+function keep(archive: OpenedArchive, opening: Opening): Rootfs {
+  opening.onClose(() => archive.close());
+  return archive.files;
+}
+
+const archiveAt = async (path: string, opening: Opening): Promise<Rootfs> =>
+  keep(await openArchive(path, opening.cache()), opening);
+
+/** A path without prefix: a folder or an archive, of an image or of a root. */
+async function atPath(path: string, opening: Opening): Promise<Found> {
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return isFile
+    ? inArchive(await archiveAt(path, opening), opening)
+    : inFolder(path, opening, ["oci-layout", "version"]);
+}
+
+function inFolder(path: string, opening: Opening, signs: readonly ("oci-layout" | "version")[]): Found {
+  const files = openFolder(path, opening.context);
+  const has = (name: string): boolean => statSync(join(path, name), { throwIfNoEntry: false })?.isFile() ?? false;
+  if (signs.includes("oci-layout") && has("oci-layout")) return stored(openLayout(files, undefined), opening);
+  if (signs.includes("version") && has("version") && has("manifest.json"))
+    return stored(openSkopeoFolder(files), opening);
+  return { kind: "root", rootfs: files };
+}
+
+function inArchive(files: Rootfs, opening: Opening): Found {
+  const has = (name: string): boolean => files.lookup(rootPath(name))?.type === "file";
+  // docker save writes both since version 25; its manifest.json has the names.
+  if (has("manifest.json")) return saved(files, undefined, opening);
+  if (has("oci-layout") && has("index.json")) return stored(openLayout(files, undefined), opening);
+  return { kind: "root", rootfs: files };
 }

@@ -1,0 +1,89 @@
+import { closeSync, fstatSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import type { ByteSource } from "../core/bytes.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import type { Cache } from "./cache.ts";
+import { decompress, sniffCompression } from "./decompress.ts";
+import { boundExpansion } from "./expansion.ts";
+import { descriptorSource } from "./file-source.ts";
+import { stackLayers } from "./layers.ts";
+import type { Rootfs } from "./rootfs.ts";
+import { readTar } from "./tar.ts";
+import { treeRootfs } from "./tree.ts";
+
+/** A tar archive as read-only files, whatever is in them. */
+export interface OpenedArchive {
+  readonly files: Rootfs;
+  close(): void;
+}
+
+/**
+ * Opens a tar file. A plain one is read where it stands, a compressed one from an uncompressed copy that has
+ * no name and vanishes with the program.
+ * @throws FlixwrapError `oci-no-archive`, `oci-bad-tar`, `oci-bad-compression`, `oci-too-large`.
+ */
+export async function openArchive(path: string, cache: Cache): Promise<OpenedArchive> {
+  const fd = openFile(path);
+  const { size } = fstatSync(fd);
+  const head = Buffer.alloc(8);
+  readSync(fd, head, 0, head.length, 0);
+  const file = descriptorSource(fd, 0, size, path);
+  if (sniffCompression(head) === "none") return indexed(fd, file, path);
+  try {
+    return await openArchiveStream(file.stream(), path, cache);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The same for what can be read only once. */
+export async function openArchiveStream(
+  chunks: AsyncIterable<Uint8Array>,
+  description: string,
+  cache: Cache,
+): Promise<OpenedArchive> {
+  const path = cache.temporaryName();
+  const fd = openSync(path, "wx+", 0o600);
+  rmSync(path);
+  let read = 0;
+  async function* counted(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      read += chunk.length;
+      yield chunk;
+    }
+  }
+  let size = 0;
+  try {
+    for await (const chunk of boundExpansion(decompress(counted(), description), () => read, description)) {
+      for (let at = 0; at < chunk.length;) at += writeSync(fd, chunk, at);
+      size += chunk.length;
+    }
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  return indexed(fd, descriptorSource(fd, 0, size, description), description);
+}
+
+function openFile(path: string): number {
+  const fail = (got: string, cause?: unknown): FlixwrapError =>
+    new FlixwrapError("oci-no-archive", { what: "cannot read the archive", where: path, got }, { cause });
+  try {
+    const fd = openSync(path, "r");
+    if (fstatSync(fd).isFile()) return fd;
+    closeSync(fd);
+  } catch (cause) {
+    throw fail((cause as NodeJS.ErrnoException).code === "ENOENT" ? "no such file" : (cause as Error).message, cause);
+  }
+  throw fail("no regular file");
+}
+
+function indexed(fd: number, archive: ByteSource, description: string): OpenedArchive {
+  try {
+    const stack = stackLayers();
+    stack.apply(readTar(archive, description), archive, description);
+    return { files: treeRootfs(description, stack.root), close: () => closeSync(fd) };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
