@@ -6,6 +6,7 @@ export { explainMissing } from "./explain.ts";
 export { type LoaderFacts, muslPathFile, readLoaderFacts } from "./facts.ts";
 export { loaderFamily } from "./family.ts";
 export { type LoaderPolicy, glibc, musl } from "./policy.ts";
+export type { LateRequest } from "./process.ts";
 export { type ResolveOptions, resolveClosure } from "./resolve.ts";
 export { type MissingSymbol, checkSymbols } from "./symbols.ts";
 export { type MissingVersion, checkVersions, wordMissingVersion } from "./versions.ts";

@@ -24,6 +24,8 @@ export interface ResolveOptions {
   readonly hwcaps?: "baseline" | "all" | readonly string[];
   /** How much of what the objects themselves declare to load by dlopen(3) comes along; `recommended` by default. */
   readonly dlopen?: DlopenLevel;
+  /** What objects are known to load by dlopen(3) though they do not declare it; asked once for every loaded object. */
+  readonly late?: (object: Pick<Asker, "node" | "elf">) => readonly LateRequest[];
   /** Where relative run paths start; without it they find nothing (a process's folder is not known here). */
   readonly workingFolder?: RootPath;
   /** Facts of an object that are not (yet) those of its bytes; undefined reads the bytes. */
@@ -53,7 +55,10 @@ export function resolveClosure(rootfs: Rootfs, programs: readonly RootPath[], op
     // The kernel gives a program the real path of its file; a library's is the path it was opened by.
     return { node, elf, openedAs: role === "program" ? node.path : location.path };
   };
-  const late = (object: Asker): readonly LateRequest[] => declaredRequests(object, options.dlopen ?? "recommended");
+  const late = (object: Asker): readonly LateRequest[] => [
+    ...declaredRequests(object, options.dlopen ?? "recommended"),
+    ...(options.late?.(object) ?? []),
+  ];
   const load = (object: Asker, facts: LoaderFacts): void => {
     for (const levels of processorsOf(facts, options)) {
       const world: SearchWorld = {

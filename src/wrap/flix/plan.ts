@@ -1,23 +1,29 @@
 import { FlixwrapError } from "../../core/errors.ts";
-import { type ExtPath, join, parentOf, type RootPath } from "../../core/paths.ts";
+import { baseName, type ExtPath, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import { type ElfEdits, planEdits } from "../../elf/index.ts";
 import type { Action, Plan } from "../../extension/plan.ts";
-import type { Closure, LoadedObject } from "../../loader/closure.ts";
-import { explainMissing, loaderFamily, resolveClosure } from "../../loader/index.ts";
+import { type Closure, type DlopenLevel, type LoadedObject, loaderFamily, resolveClosure } from "../../loader/index.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 import type { Entry } from "../entry.ts";
 import { relativeLink } from "../links.ts";
 import { buildGraph, type NeedGraph } from "./graph.ts";
+import { findLibraries, knownRequests } from "./late.ts";
 import { sealLoader } from "./loaders.ts";
 import { type Misdirected, provePlan } from "./proof.ts";
 import { foldersOf, runPathInside, runPathOutside, setRunPath } from "./run-path.ts";
-import { type SelectedFile, selectEntries } from "./selection.ts";
+import { rewriteScript } from "./scripts.ts";
+import { type SelectedFile, type Selection, selectEntries } from "./selection.ts";
 import { type Sysroot, sysrootAt } from "./sysroot.ts";
+import { verifyClosure } from "./verify.ts";
 
 export interface FlixOptions {
   readonly name: string;
   /** Folder for the private files; they go to `PREFIX/NAME`. */
   readonly prefix: ExtPath;
+  /** Paths or patterns of libraries that the programs load by dlopen(3). */
+  readonly libraries?: readonly string[];
+  /** How much of what objects declare in `.note.dlopen` comes along. */
+  readonly dlopen?: DlopenLevel;
 }
 
 /** What Flix plans, and the closure it rests on. */
@@ -27,86 +33,94 @@ export interface FlixPlan extends Plan {
 
 /**
  * Plans an extension that holds the entries with their loaders and libraries in a private sysroot.
- * @throws FlixwrapError `wrap-…` for entries that cannot be served, `loader-library-missing` for all that is missing.
+ * @throws FlixwrapError `wrap-…` for entries that cannot be served, `loader-…` for a closure that would fail on the host.
  */
 export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: FlixOptions): FlixPlan {
-  const selection = selectEntries(rootfs, entries);
-  const paths = (role: SelectedFile["role"]): RootPath[] =>
-    selection.files.filter((file) => file.role === role).map(({ node }) => node.path);
-  const programs = [...new Set(paths("program"))];
-  const libraries = [...new Set(paths("library"))];
-  const closure = resolveClosure(rootfs, programs, { libraries });
-  if (closure.missing.length > 0) throw missingLibraries(closure);
-
-  const layout: Layout = {
-    rootfs,
-    closure,
-    graph: buildGraph(closure),
-    sysroot: sysrootAt(join(options.prefix, options.name), rootfs),
-    files: selection.files,
-    explicit: new Set(),
-  };
-  const fixed: Action[] = [
-    ...selection.folders.map((folder) => ({ kind: "directory" as const, ...folder })),
-    ...selection.links.map((link) => ({ kind: "symlink" as const, ...link })),
-  ];
-  const warnings = [...selection.warnings, ...closure.warnings];
-  const plan = (actions: readonly Action[]): FlixPlan => ({
-    source: rootfs,
-    actions: [...fixed, ...actions],
-    warnings,
-    closure,
+  const sysroot = sysrootAt(join(options.prefix, options.name), rootfs);
+  const selection = selectEntries(rootfs, entries, sysroot);
+  const late = [...new Set((options.libraries ?? []).flatMap((pattern) => findLibraries(rootfs, pattern)))];
+  const closure = resolveClosure(rootfs, pathsOf(selection, "program"), {
+    libraries: pathsOf(selection, "library"),
+    ...(options.dlopen === undefined ? {} : { dlopen: options.dlopen }),
+    late: (object) => [
+      ...knownRequests(rootfs, object),
+      ...(object.elf.interpreter === undefined
+        ? []
+        : late.map((path) => ({ names: [path], required: true, why: "--lib" }))),
+    ],
   });
+  verifyClosure(closure);
 
-  const simple = plan(layOut(layout));
+  const layout: Layout = { closure, graph: buildGraph(closure), sysroot, selection, explicit: new Set() };
+  const warnings = [...selection.warnings, ...closure.warnings];
+  const plan = (actions: readonly Action[]): FlixPlan => ({ source: rootfs, actions, warnings, closure });
+
+  const simple = plan(layOut(rootfs, layout));
   const misdirected = provePlan(simple, layout);
   if (misdirected.length === 0) return simple;
   // Inheritance gives somebody the wrong one of two libraries of one name: those who ask name their folders.
   const explicit = new Set(misdirected.map(({ neededBy }) => neededBy));
-  const exact = plan(layOut({ ...layout, explicit }));
+  const exact = plan(layOut(rootfs, { ...layout, explicit }));
   const remaining = provePlan(exact, layout);
   if (remaining.length > 0) throw unservable(remaining);
   return exact;
 }
 
+const pathsOf = ({ files }: Selection, role: SelectedFile["role"]): RootPath[] => [
+  ...new Set(files.filter((file) => file.role === role).map(({ node }) => node.path)),
+];
+
 /** Everything that decides where a file goes and how it is edited. */
 export interface Layout {
-  readonly rootfs: Rootfs;
   readonly closure: Closure;
   readonly graph: NeedGraph;
   readonly sysroot: Sysroot;
-  readonly files: readonly SelectedFile[];
+  readonly selection: Selection;
   /** Objects that must name the folders of their direct needs themselves. */
   readonly explicit: ReadonlySet<RootPath>;
 }
 
-function layOut(layout: Layout): Action[] {
-  const { closure, files } = layout;
+function layOut(rootfs: Rootfs, layout: Layout): Action[] {
+  const { closure, selection } = layout;
   const objects = new Map(closure.objects.map((object) => [object.node.path, object]));
+  const chosen = selection.files.map((file): Action => {
+    const { node, to, why } = file;
+    switch (file.role) {
+      case "plain":
+        return { kind: "copy", from: node, to, why };
+      case "script":
+        return { kind: "write", to, content: rewriteScript(rootfs, file), mode: node.mode, why };
+      case "program":
+      case "library":
+        return placeOutside(objects.get(node.path)!, { to, why }, layout);
+    }
+  });
   return [
-    ...files.map((file) => placeOutside(file, objects.get(file.node.path), layout)),
+    ...selection.folders.map((folder): Action => ({ kind: "directory", ...folder })),
+    ...selection.links.map((link): Action => ({ kind: "symlink", ...link })),
+    ...chosen,
     ...closure.objects.filter(({ reasons }) => reasons.length > 0).flatMap((object) => placeInside(object, layout)),
     ...planPathFiles(layout),
   ];
 }
 
-/** A file at the place the user chose. */
-function placeOutside(file: SelectedFile, object: LoadedObject | undefined, layout: Layout): Action {
-  const { node, to, why } = file;
-  if (file.role === "plain" || object === undefined) return { kind: "copy", from: node, to, why };
-  const family = familyOf(object, layout.graph);
-  const interpreter = object.elf.interpreter;
-  const edits: ElfEdits = {
-    ...runPathOutside(object, family, layout.graph, layout.sysroot),
-    ...(interpreter === undefined ? {} : { interpreter: layout.sysroot.mirrorFound(interpreter as RootPath) }),
-    ...(family === "glibc" ? { noDefaultLib: true } : {}),
-  };
-  return patchAction(object, edits, { to, why });
+/** A program or library at the place the user chose. */
+function placeOutside(object: LoadedObject, place: Place, { closure, graph, sysroot }: Layout): Action {
+  const family = familyOf(object, closure);
+  const { interpreter } = object.elf;
+  return patchAction(
+    object,
+    {
+      ...runPathOutside(object, family, graph, sysroot),
+      ...(interpreter === undefined ? {} : { interpreter: sysroot.mirrorFound(rootPath(interpreter)) }),
+      ...(family === "glibc" ? { noDefaultLib: true } : {}),
+    },
+    place,
+  );
 }
 
 /** A library or loader in the sysroot, with a link for every other name it was found under. */
-function placeInside(object: LoadedObject, layout: Layout): Action[] {
-  const { sysroot, graph } = layout;
+function placeInside(object: LoadedObject, { closure, graph, sysroot, explicit }: Layout): Action[] {
   const to = sysroot.mirror(object.node.path);
   const why = wordReason(object);
   const links = object.foundAs
@@ -117,37 +131,46 @@ function placeInside(object: LoadedObject, layout: Layout): Action[] {
     const { writes, edits } = sealLoader(object.elf);
     return [{ kind: "patch", from: object.node, to, why, writes, edits, size: object.node.size }, ...links];
   }
-  const edits = layout.explicit.has(object.node.path)
+  const edits = explicit.has(object.node.path)
     ? setRunPath([...graph.needs(object), ...graph.foundByRunPathOf(object)], sysroot)
-    : runPathInside(object, familyOf(object, graph), graph, sysroot);
+    : runPathInside(object, familyOf(object, closure), graph, sysroot);
   return [patchAction(object, edits, { to, why }), ...links];
 }
 
 /** musl reads its folders from `../etc/ld-musl-ARCH.path` as seen from where its loader stands (ldso/dynlink.c). */
-function planPathFiles({ closure, graph, sysroot }: Layout): Action[] {
+function planPathFiles({ closure, sysroot }: Layout): Action[] {
   const loaders = closure.objects.filter(({ role, elf }) => role === "interpreter" && loaderFamily(elf) === "musl");
   return loaders.flatMap((loader) => {
-    const users = closure.objects.filter((object) => graph.reach(object).includes(loader));
-    const content = Buffer.from(`${foldersOf(users.flatMap(graph.needs), sysroot).join("\n")}\n`);
+    const users = new Set(
+      closure.processes.filter((one) => one.loader === loader.node.path).flatMap((one) => one.objects),
+    );
+    const folders = foldersOf(
+      closure.objects.filter(({ node }) => users.has(node.path)),
+      sysroot,
+    );
+    const content = Buffer.from(`${folders.join("\n")}\n`);
     return loader.foundAs.map((path): Action => {
       const place = sysroot.mirrorFound(path);
-      const name = place.slice(place.lastIndexOf("/") + 1).replace(/\.so\.1$/, ".path");
-      const to = join(parentOf(parentOf(place)), "etc", name);
+      const to = join(parentOf(parentOf(place)), "etc", baseName(place).replace(/\.so\.1$/, ".path"));
       return { kind: "write", to, content, mode: 0o644, why: "the folders that the private musl loader searches" };
     });
   });
 }
 
-function patchAction(object: LoadedObject, edits: ElfEdits, place: { to: ExtPath; why: string }): Action {
+interface Place {
+  readonly to: ExtPath;
+  readonly why: string;
+}
+
+function patchAction(object: LoadedObject, edits: ElfEdits, place: Place): Action {
   const { writes, size, changes } = planEdits(object.elf, edits);
   if (writes.length === 0) return { kind: "copy", from: object.node, ...place };
   return { kind: "patch", from: object.node, ...place, writes, size, edits: changes };
 }
 
-/** The loader family an object lives under: its own loader's, or that of what it needs. */
-function familyOf(object: LoadedObject, graph: NeedGraph): "glibc" | "musl" {
-  const loader = graph.reach(object).find(({ role }) => role === "interpreter");
-  return loader === undefined ? "glibc" : loaderFamily(loader.elf);
+/** The family of the loader that maps the object; one that needs nothing may be in any process. */
+function familyOf(object: LoadedObject, { processes }: Closure): "glibc" | "musl" {
+  return processes.find(({ objects }) => objects.includes(object.node.path))?.family ?? "glibc";
 }
 
 function wordReason({ reasons, role }: LoadedObject): string {
@@ -155,16 +178,6 @@ function wordReason({ reasons, role }: LoadedObject): string {
   const how = "folder" in rule ? `${rule.kind} ${rule.folder}` : rule.kind;
   const more = others.length === 0 ? "" : ` and ${others.length} more`;
   return role === "interpreter" ? `loader of ${neededBy}${more}` : `${name} needed by ${neededBy}${more} (${how})`;
-}
-
-function missingLibraries(closure: Closure): FlixwrapError {
-  const names = new Set(closure.missing.map(({ name }) => name));
-  return new FlixwrapError("loader-library-missing", {
-    what: `cannot find ${names.size === 1 ? "a library" : `${names.size} libraries`} in the image`,
-    got: [...names].join(", "),
-    hint: "add the packages that have them to the image",
-    items: explainMissing(closure.missing),
-  });
 }
 
 function unservable(misdirected: readonly Misdirected[]): FlixwrapError {

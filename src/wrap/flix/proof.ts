@@ -1,9 +1,8 @@
-import type { RootPath } from "../../core/paths.ts";
-import type { Plan } from "../../extension/plan.ts";
+import { baseName, type RootPath } from "../../core/paths.ts";
 import { planRootfs } from "../../extension/plan-rootfs.ts";
 import type { Closure } from "../../loader/closure.ts";
-import { resolveClosure } from "../../loader/index.ts";
-import type { Layout } from "./plan.ts";
+import { type LateRequest, resolveClosure } from "../../loader/index.ts";
+import type { FlixPlan, Layout } from "./plan.ts";
 
 /** An object that would not get the library it got in the image. Paths are those of the image. */
 export interface Misdirected {
@@ -18,13 +17,17 @@ export interface Misdirected {
  * sealed loaders, the new run paths, musl's path files. Every request must lead to the file it led to in the
  * image. What the plan forgot, or what would be looked for on the host, shows here and not on somebody's node.
  */
-export function provePlan(plan: Plan, layout: Layout): readonly Misdirected[] {
+export function provePlan(plan: FlixPlan, layout: Layout): readonly Misdirected[] {
   const origin = new Map<string, RootPath>();
   for (const action of plan.actions) if ("from" in action) origin.set(action.to, action.from.path);
   const chosen = (role: "program" | "library"): RootPath[] =>
     // On the host, the extension's paths are root paths.
-    layout.files.filter((file) => file.role === role).map(({ to }) => to as string as RootPath);
-  const planned = resolveClosure(planRootfs(plan), chosen("program"), { libraries: chosen("library") });
+    layout.selection.files.filter((file) => file.role === role).map(({ to }) => to as string as RootPath);
+  const planned = resolveClosure(planRootfs(plan), chosen("program"), {
+    libraries: chosen("library"),
+    dlopen: "none",
+    late: ({ node }) => lateRequests(layout.closure, origin.get(node.path)),
+  });
 
   const wanted = requestsOf(layout.closure, (path) => path);
   const got = requestsOf(planned, (path) => origin.get(path));
@@ -36,6 +39,15 @@ export function provePlan(plan: Plan, layout: Layout): readonly Misdirected[] {
       got: got.has(key) ? [...got.get(key)!.answers].join(" or ") : undefined,
       wanted: [...answers].join(" or "),
     }));
+}
+
+/** What the object loaded by dlopen(3) in the image. A path of the image is none of the host: its file name is asked for. */
+function lateRequests({ objects }: Closure, path: RootPath | undefined): LateRequest[] {
+  const names = objects
+    .flatMap(({ reasons }) => reasons)
+    .filter(({ neededBy, dlopen }) => dlopen !== undefined && neededBy === path)
+    .map(({ name }) => baseName(name));
+  return [...new Set(names)].map((name) => ({ names: [name], required: true, why: "as in the image" }));
 }
 
 interface Request {
@@ -53,7 +65,7 @@ function requestsOf(closure: Closure, toImage: (path: RootPath) => RootPath | un
     for (const reason of object.reasons) {
       const neededBy = toImage(reason.neededBy);
       if (answer === undefined || neededBy === undefined) continue;
-      const name = reason.rule.kind === "interpreter" ? "its loader" : reason.name;
+      const name = reason.rule.kind === "interpreter" ? "its loader" : baseName(reason.name);
       const key = `${neededBy}\0${name}`;
       const request = requests.get(key) ?? { neededBy, name, answers: new Set() };
       request.answers.add(answer);

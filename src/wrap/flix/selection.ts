@@ -4,8 +4,10 @@ import { type ElfFile, isElf, readElf } from "../../elf/index.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import type { Entry } from "../entry.ts";
 import { relativeLink } from "../links.ts";
+import { findInterpreter, readShebang, type Shebang } from "./scripts.ts";
+import type { Sysroot } from "./sysroot.ts";
 
-/** What the entries bring into the extension, before anything they need is known. */
+/** What the entries bring into the extension, before any library is known. */
 export interface Selection {
   readonly files: readonly SelectedFile[];
   readonly links: readonly { readonly to: ExtPath; readonly target: string; readonly why: string }[];
@@ -13,28 +15,29 @@ export interface Selection {
   readonly warnings: readonly string[];
 }
 
-/** A file of the root that stands at a place of the user's choice. */
-export interface SelectedFile {
+/** A file of the root, and where it shall stand. */
+export type SelectedFile = {
   readonly node: RootNode;
   readonly to: ExtPath;
   readonly why: string;
-  /** `program` has a loader of its own, `library` is mapped into one, `plain` is copied as it is. */
-  readonly role: "program" | "library" | "plain";
-  /** Of programs and libraries. */
-  readonly elf?: ElfFile;
-}
+} & (
+  | /** Has a loader of its own, or is mapped into a program. */ {
+      readonly role: "program" | "library";
+      readonly elf: ElfFile;
+    }
+  /** Its first line is replaced. */
+  | { readonly role: "script"; readonly shebang: Shebang; readonly line: string }
+  /** Copied as it is. */
+  | { readonly role: "plain" }
+);
 
 /** Finds what every entry means in the root. All entries that are missing are told at once. */
-export function selectEntries(rootfs: Rootfs, entries: readonly Entry[]): Selection {
+export function selectEntries(rootfs: Rootfs, entries: readonly Entry[], sysroot: Sysroot): Selection {
   const found = entries.map((entry) => ({ entry, node: rootfs.resolve(entry.source) }));
   const missing = found.filter(({ node }) => node === undefined).map(({ entry }) => entry.source);
   if (missing.length > 0) throw missingEntries(rootfs, missing);
-
-  const selection = new Selector(
-    rootfs,
-    found.map(({ entry, node }) => ({ entry, node: node! })),
-  );
-  return selection.run();
+  const places = found.map(({ entry, node }) => ({ entry, node: node! }));
+  return new Selector(rootfs, places, sysroot).run();
 }
 
 interface FoundEntry {
@@ -45,14 +48,16 @@ interface FoundEntry {
 class Selector {
   readonly #rootfs: Rootfs;
   readonly #found: readonly FoundEntry[];
-  readonly #files: SelectedFile[] = [];
+  readonly #sysroot: Sysroot;
+  readonly #files = new Map<ExtPath, SelectedFile>();
   readonly #links: Selection["links"][number][] = [];
   readonly #folders: Selection["folders"][number][] = [];
   readonly #warnings: string[] = [];
 
-  constructor(rootfs: Rootfs, found: readonly FoundEntry[]) {
+  constructor(rootfs: Rootfs, found: readonly FoundEntry[], sysroot: Sysroot) {
     this.#rootfs = rootfs;
     this.#found = found;
+    this.#sysroot = sysroot;
   }
 
   run(): Selection {
@@ -61,7 +66,7 @@ class Selector {
         this.#warnings.push(`${entry.movedFrom} goes to ${entry.target}: a folder usr/sbin would hide the host's link`);
       }
       if (node.type === "directory") this.#selectFolder(entry, node);
-      else if (node.type === "file") this.#selectProgram(entry, node);
+      else if (node.type === "file") this.#selectNamed(entry, node);
       else
         throw new FlixwrapError("wrap-entry-special", {
           what: "cannot ship",
@@ -69,41 +74,45 @@ class Selector {
           got: `a ${node.type}`,
         });
     }
-    return { files: this.#files, links: this.#links, folders: this.#folders, warnings: this.#warnings };
+    return {
+      files: [...this.#files.values()],
+      links: this.#links,
+      folders: this.#folders,
+      warnings: this.#warnings,
+    };
   }
 
   /** A file that was asked for by name: what cannot work is an error. */
-  #selectProgram(entry: Entry, node: RootNode): void {
-    const file = this.#classify(node, entry.target, `entry ${entry.source}`);
-    if (file.role === "plain" && isScript(this.#rootfs, node)) throw scriptEntry(this.#rootfs, entry, node);
+  #selectNamed(entry: Entry, node: RootNode): void {
+    const why = `entry ${entry.source}`;
+    // A link into a shipped folder stays a link, so that a program that looks around itself finds the folder.
+    const shipped = this.#shippedAt(node.path, "directory");
+    if (shipped !== undefined && shipped !== entry.target) {
+      this.#links.push({ to: entry.target, target: relativeLink(entry.target, shipped), why });
+      return;
+    }
+    const file = this.#classify(node, entry.target, why);
     if (file.role === "library" && isLibraryFolder(parentOf(entry.target))) {
       throw new FlixwrapError("wrap-shadows-host", {
         what: "a library must not stand where the host's loader looks",
         where: entry.target,
-        hint: `choose a folder of its own, such as ${entry.source}:/usr/lib/NAME/${baseName(entry.target)}`,
+        hint: `bring it along for dlopen with --lib ${entry.source}, or choose a folder of its own`,
       });
     }
     if (file.role === "plain" && isElf(this.#rootfs.open(node))) {
       this.#warnings.push(`${entry.source} is static: copied as it is, it needs no library`);
     }
-    this.#files.push(file);
+    this.#add(file);
   }
 
   #selectFolder(entry: Entry, folder: RootNode): void {
     const why = `folder ${entry.source}`;
-    let scripts = 0;
     for (const node of this.#rootfs.walk(folder.path)) {
       const to = placeBelow(entry.target, folder.path, node.path);
       if (node.type === "directory") this.#folders.push({ to, mode: node.mode, why });
       else if (node.type === "symlink") this.#selectLink(node, to, why);
-      else if (node.type === "file") {
-        const file = this.#classify(node, to, why);
-        if (file.role === "plain" && isScript(this.#rootfs, node)) scripts += 1;
-        this.#files.push(file);
-      } else this.#warnings.push(`${node.path} is left out: a ${node.type} has no place in an extension`);
-    }
-    if (scripts > 0) {
-      this.#warnings.push(`${entry.source} has ${scripts} scripts; they will use the host's interpreters`);
+      else if (node.type === "file") this.#add(this.#classifyLoosely(node, to, why));
+      else this.#warnings.push(`${node.path} is left out: a ${node.type} has no place in an extension`);
     }
   }
 
@@ -112,50 +121,76 @@ class Selector {
     const goal = this.#rootfs.resolve(link.path);
     const shipped = goal && this.#shippedAt(goal.path);
     if (shipped !== undefined) this.#links.push({ to, target: relativeLink(to, shipped), why });
-    else if (goal?.type === "file") this.#files.push(this.#classify(goal, to, `${why}, link to ${goal.path}`));
+    else if (goal?.type === "file") this.#add(this.#classifyLoosely(goal, to, `${why}, link to ${goal.path}`));
     else {
       const missing = goal === undefined ? "does not exist in the image" : "is not shipped: name it as a PATH, too";
       this.#warnings.push(`${link.path} is left out: it points to ${link.target}, which ${missing}`);
     }
   }
 
-  /** Where an entry puts a path of the root, if one does. */
-  #shippedAt(path: RootPath): ExtPath | undefined {
-    const owner = this.#found.find(({ node }) => isWithin(path, node.path));
+  /** Where an entry (of this type) puts a path of the root, if one does. */
+  #shippedAt(path: RootPath, type?: RootNode["type"]): ExtPath | undefined {
+    const owner = this.#found.find(
+      ({ node }) => isWithin(path, node.path) && (type === undefined || node.type === type),
+    );
     return owner && placeBelow(owner.entry.target, owner.node.path, path);
   }
 
-  #classify(node: RootNode, to: ExtPath, why: string): SelectedFile {
+  #add(file: SelectedFile): void {
+    this.#files.set(file.to, file);
+  }
+
+  /** In a folder, what cannot be served is copied as it is, and told. */
+  #classifyLoosely(node: RootNode, to: ExtPath, why: string): SelectedFile {
+    try {
+      return this.#classify(node, to, why);
+    } catch (error) {
+      if (!(error instanceof FlixwrapError)) throw error;
+      this.#warnings.push(`${node.path} is copied as it is: ${error.message}`);
+      return { node, to, why, role: "plain" };
+    }
+  }
+
+  #classify(node: RootNode, to: ExtPath, why: string, scripts: readonly RootPath[] = []): SelectedFile {
     const content = this.#rootfs.open(node);
-    if (!isElf(content)) return { node, to, why, role: "plain" };
+    if (!isElf(content)) {
+      const shebang = readShebang(this.#rootfs, node);
+      if (shebang === undefined) return { node, to, why, role: "plain" };
+      const { path, argument } = findInterpreter(this.#rootfs, node, shebang);
+      const interpreter = this.#bringInterpreter(path, node, [...scripts, node.path]);
+      const line = `#!${interpreter}${argument === undefined ? "" : ` ${argument}`}\n`;
+      return { node, to, why, role: "script", shebang, line };
+    }
     const elf = readElf(content, node.path);
     if (elf.interpreter !== undefined) return { node, to, why, role: "program", elf };
     // Static and static-PIE programs, relocatable objects, and libraries that need nothing.
     if (elf.needed.length === 0) return { node, to, why, role: "plain" };
     return { node, to, why, role: "library", elf };
   }
+
+  /** The private copy of a script's interpreter, under the name it was asked for: busybox looks at it. */
+  #bringInterpreter(path: RootPath, script: RootNode, scripts: readonly RootPath[]): ExtPath {
+    const to = this.#sysroot.mirrorFound(path);
+    if (this.#files.has(to)) return to;
+    const node = this.#rootfs.resolve(path)!;
+    if (scripts.includes(node.path)) {
+      throw new FlixwrapError("wrap-script", {
+        what: "scripts that run each other in a circle",
+        where: scripts[0]!,
+        items: [...scripts, node.path],
+      });
+    }
+    this.#add(this.#classify(node, to, `interpreter of ${script.path}`, scripts));
+    return to;
+  }
 }
 
 const placeBelow = (target: ExtPath, folder: RootPath, path: RootPath): ExtPath =>
   path === folder ? target : join(target, path.slice(folder === "/" ? 0 : folder.length));
 
-function isScript(rootfs: Rootfs, node: RootNode): boolean {
-  return (node.mode & 0o111) !== 0 && Buffer.from(rootfs.open(node).read(0, 2)).toString("latin1") === "#!";
-}
-
 /** Folders that some host's loader or ldconfig searches: /usr/lib, /usr/lib64, /usr/lib/TRIPLET, /usr/local/lib. */
 const isLibraryFolder = (folder: ExtPath): boolean =>
   /^\/usr\/(local\/)?(lib|lib32|lib64|libx32)(\/[a-z0-9_]+-linux-[a-z0-9]+)?$/.test(folder);
-
-function scriptEntry(rootfs: Rootfs, entry: Entry, node: RootNode): FlixwrapError {
-  const line = Buffer.from(rootfs.open(node).read(0, 256)).toString("utf8").split("\n")[0]!;
-  return new FlixwrapError("wrap-script", {
-    what: "a script cannot be an entry of flix",
-    where: entry.source,
-    got: line,
-    hint: "use flatwrap, which brings its interpreter along",
-  });
-}
 
 const programFolders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
 
