@@ -4,6 +4,7 @@ import { FlixwrapError } from "./core/errors.ts";
 import type { Plan } from "./extension/plan.ts";
 import { parseName, planRelease } from "./extension/release.ts";
 import { buildTree } from "./extension/tree.ts";
+import type { DlopenLevel } from "./loader/index.ts";
 import { type Image, openImage } from "./oci/image.ts";
 import { parseReference } from "./oci/reference.ts";
 import type { Format } from "./pack/formats.ts";
@@ -38,6 +39,8 @@ export interface ConvertOptions {
   readonly keepOwners?: boolean;
   /** Seconds since 1970. */
   readonly epoch?: number;
+  readonly lib?: readonly string[];
+  readonly dlopen?: DlopenLevel;
   readonly smoke?: readonly string[];
   readonly dryRun?: boolean;
 }
@@ -71,7 +74,12 @@ export async function convert(request: Request, context: Context): Promise<Outco
       detail: [rootfs.description, image.platform].filter(Boolean).join(" "),
     });
 
-    const plan = planFlix(rootfs, entries, { name, prefix });
+    const plan = planFlix(rootfs, entries, {
+      name,
+      prefix,
+      ...(options.lib === undefined ? {} : { libraries: options.lib }),
+      ...(options.dlopen === undefined ? {} : { dlopen: options.dlopen }),
+    });
     for (const message of plan.warnings) context.emit({ kind: "warning", message });
     context.emit({ kind: "step", step: "plan", detail: summarise(plan) });
 

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { ConvertOptions } from "../convert.ts";
-import { extensionOptions, imageOptions, runOptions, toOption } from "./options.ts";
+import { extensionOptions, imageOptions, lateOptions, runOptions, toOption } from "./options.ts";
 import { printOutcome } from "./outcome.ts";
 import type { Session } from "./program.ts";
 
@@ -23,7 +23,8 @@ export function flixCommand(session: Session): Command {
     .argument("<name>", "the extension's name; NAME.raw is written")
     .argument("<path...>", "what to take: PATH or SOURCE:TARGET")
     .addHelpText("after", examples);
-  for (const row of [...imageOptions, ...extensionOptions, ...runOptions]) command.addOption(toOption(row));
+  for (const row of [...imageOptions, ...extensionOptions, ...lateOptions, ...runOptions])
+    command.addOption(toOption(row, session.env));
   return command.action(async (image: string, name: string, entries: string[], options: FlixOptions) => {
     const { convert } = await import("../convert.ts");
     const context = session.context({ json: options.json === true, quiet: options.quiet === true });

@@ -1,5 +1,7 @@
 import { InvalidArgumentError, Option } from "commander";
 import { findArchitecture } from "../core/architectures.ts";
+import type { Context } from "../core/context.ts";
+import { dlopenLevels } from "../loader/dlopen.ts";
 
 /**
  * One row per option. The parser, `--help` and the tables in docs/ are all made from these rows, so they
@@ -84,6 +86,22 @@ export const extensionOptions: readonly OptionRow[] = [
   },
 ];
 
+/** What a program loads late. */
+export const lateOptions: readonly OptionRow[] = [
+  {
+    flags: "--lib <pattern>",
+    env: "EXTRALIBS",
+    repeatable: true,
+    help: "a library that the programs load by dlopen: a path of the image, or a pattern such as '/usr/lib/*/libfoo.so*'; it comes with what it needs. The variable holds several, separated by spaces",
+  },
+  {
+    flags: "--dlopen <level>",
+    choices: dlopenLevels,
+    default: "recommended",
+    help: "how much of what the programs and libraries themselves declare to load late (.note.dlopen) comes along",
+  },
+];
+
 /** How a run behaves. */
 export const runOptions: readonly OptionRow[] = [
   {
@@ -96,16 +114,19 @@ export const runOptions: readonly OptionRow[] = [
   { flags: "-q, --quiet", help: "only warnings and errors" },
 ];
 
-/** A row as commander's option; `env` holds the variables that may give its default. */
-export function toOption(row: OptionRow): Option {
+/** A row as commander's option; a variable gives its default, one of a list holds words separated by spaces. */
+export function toOption(row: OptionRow, env: Context["env"]): Option {
   const option = new Option(row.flags, row.help);
   if (row.choices !== undefined) option.choices([...row.choices]);
   if (row.parse !== undefined) option.argParser(row.parse);
   if (row.default !== undefined)
     option.default(row.parse === undefined ? row.default : row.parse(row.default), row.default);
-  if (row.env !== undefined) option.env(row.env);
-  if (row.repeatable) {
-    option.argParser((text: string, sofar: readonly string[] | undefined) => [...(sofar ?? []), text]);
-  }
-  return option;
+  if (row.repeatable !== true) return row.env === undefined ? option : option.env(row.env);
+
+  const words = env[row.env ?? ""]?.split(/\s+/).filter((word) => word !== "") ?? [];
+  if (words.length > 0) option.default(words, `from ${row.env}`);
+  // The first one on the command line replaces the default, the others join it.
+  return option.argParser((text: string, sofar: readonly string[] | undefined) =>
+    sofar === undefined || sofar === words ? [text] : [...sofar, text],
+  );
 }

@@ -1,5 +1,6 @@
 import { baseName, type RootPath } from "../../core/paths.ts";
-import { planRootfs } from "../../extension/plan-rootfs.ts";
+import { buildTree } from "../../extension/tree.ts";
+import { extensionRootfs } from "../../extension/tree-rootfs.ts";
 import type { Closure } from "../../loader/closure.ts";
 import { type LateRequest, resolveClosure } from "../../loader/index.ts";
 import type { FlixPlan, Layout } from "./plan.ts";
@@ -23,7 +24,8 @@ export function provePlan(plan: FlixPlan, layout: Layout): readonly Misdirected[
   const chosen = (role: "program" | "library"): RootPath[] =>
     // On the host, the extension's paths are root paths.
     layout.selection.files.filter((file) => file.role === role).map(({ to }) => to as string as RootPath);
-  const planned = resolveClosure(planRootfs(plan), chosen("program"), {
+  const extension = extensionRootfs(buildTree(plan, { name: "planned", allowSuid: true }));
+  const planned = resolveClosure(extension, chosen("program"), {
     libraries: chosen("library"),
     dlopen: "none",
     late: ({ node }) => lateRequests(layout.closure, origin.get(node.path)),

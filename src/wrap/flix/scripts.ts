@@ -48,7 +48,7 @@ export function findInterpreter(rootfs: Rootfs, script: RootNode, { interpreter,
       hint,
     });
   if (!interpreter.startsWith("/")) throw refuse("a script's interpreter is not an absolute path", "use flatwrap");
-  if (!/\/env$/.test(interpreter)) {
+  if (!interpreter.endsWith("/env")) {
     const path = rootPath(interpreter);
     if (rootfs.resolve(path)?.type === "file") return { path, argument };
     throw refuse("the interpreter of a script is not in the image", "add the package that has it to the image");
