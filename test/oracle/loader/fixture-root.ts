@@ -7,14 +7,14 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
-  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, posix } from "node:path";
-import type { Closure } from "../../../src/loader/index.ts";
+import { dirname, join } from "node:path";
+import { parseList } from "./listing.ts";
+import { type Runtime, type RuntimeName, runtimes } from "./runtimes.ts";
 
 /** One node of a fixture's root: an object to link, a link, text, or a change to the bytes of an object. */
 export type FixtureNode =
@@ -36,6 +36,8 @@ export interface ObjectSpec {
   readonly soname?: string;
   readonly rpath?: string;
   readonly runpath?: string;
+  /** PT_INTERP of a program, when it is not the usual one. */
+  readonly interpreter?: string;
   /** Further options for ld. */
   readonly ld?: readonly string[];
   /** C source; an object without any is empty. */
@@ -58,15 +60,27 @@ export interface Output {
   readonly stderr: string;
 }
 
+export interface Listing {
+  readonly lines: string[];
+  readonly stderr: string;
+}
+
+export interface ListOptions {
+  /** For the loader, before `--list`. */
+  readonly options?: readonly string[];
+  /** The loader to run, by another path than the usual one. */
+  readonly interpreter?: string;
+}
+
 /** Builds fixture roots below one temporary folder and runs loaders inside them. */
 export class FixtureRoots {
   readonly #work = mkdtempSync(join(tmpdir(), "flixwrap-loader-"));
-  readonly #family: "glibc" | "musl";
+  readonly #runtime: Runtime;
   readonly #enter: string;
   #count = 0;
 
-  constructor(family: "glibc" | "musl") {
-    this.#family = family;
+  constructor(name: RuntimeName) {
+    this.#runtime = runtimes[name];
     this.#enter = this.#compileEnter();
   }
 
@@ -78,7 +92,13 @@ export class FixtureRoots {
   build(nodes: Readonly<Record<string, FixtureNode>>): string {
     const root = join(this.#work, `root-${this.#count++}`);
     mkdirSync(join(root, "proc"), { recursive: true });
-    for (const [path, file] of Object.entries(runtimes[this.#family].files)) {
+    this.buildInto(root, nodes);
+    return root;
+  }
+
+  /** Adds nodes to a root, and the loader with its C library. */
+  buildInto(root: string, nodes: Readonly<Record<string, FixtureNode>>): void {
+    for (const [path, file] of Object.entries(this.#runtime.files)) {
       mkdirSync(dirname(join(root, path)), { recursive: true });
       copyFileSync(file, join(root, path));
     }
@@ -91,7 +111,6 @@ export class FixtureRoots {
       else if ("folder" in node) mkdirSync(at);
       else this.#linkObject(at, node);
     }
-    return root;
   }
 
   /** Copies a (static) program of this machine into a root, at the same path. */
@@ -112,16 +131,15 @@ export class FixtureRoots {
   }
 
   /** What the live loader says it would map for `program`: `NAME => PATH` lines in its order, loader excluded. */
-  list(
-    root: string,
-    program: string,
-    ...options: readonly string[]
-  ): { readonly lines: string[]; readonly stderr: string } {
-    const { interpreter } = runtimes[this.#family];
-    // glibc: started by the kernel as always, only traced; musl knows `--list` alone.
-    const direct = this.#family === "glibc" && options.length === 0;
-    const command = direct ? [program] : [interpreter, ...options, "--list", program];
-    const { stdout, stderr } = this.run(root, command, direct ? { LD_TRACE_LOADED_OBJECTS: "1" } : {});
+  list(root: string, program: string, { options = [], interpreter }: ListOptions = {}): Listing {
+    const { emulator, interpreter: usual, traces } = this.#runtime;
+    if (emulator !== undefined) this.copyIn(root, emulator);
+    const traced = traces && options.length === 0 && interpreter === undefined;
+    const command = traced
+      ? [...(emulator === undefined ? [] : [emulator, "-E", "LD_TRACE_LOADED_OBJECTS=1"]), program]
+      : [interpreter ?? usual, ...options, "--list", program];
+    const env = traced && emulator === undefined ? { LD_TRACE_LOADED_OBJECTS: "1" } : {};
+    const { stdout, stderr } = this.run(root, command, env);
     const failed = [...stderr.matchAll(/^Error loading shared library (\S+): .* \(needed by/gm)];
     return { lines: [...parseList(stdout, root), ...failed.map(([, name]) => `${name} => not found`)], stderr };
   }
@@ -146,7 +164,7 @@ export class FixtureRoots {
       ...(isProgram
         ? [
             spec.ld?.includes("-no-pie") ? "-no-pie" : "-pie",
-            `-Wl,--dynamic-linker=${runtimes[this.#family].interpreter}`,
+            `-Wl,--dynamic-linker=${spec.interpreter ?? this.#runtime.interpreter}`,
           ]
         : ["-shared"]),
       ...(spec.soname === undefined ? [] : [`-Wl,-soname,${spec.soname}`]),
@@ -167,8 +185,9 @@ export class FixtureRoots {
   }
 
   #gcc(options: readonly string[], code: string, libraries: readonly string[] = []): void {
-    const compiler = this.#family === "musl" ? "musl-gcc" : "gcc";
-    execFileSync(compiler, ["-fPIC", "-x", "c", "-", ...options, "-x", "none", ...libraries], { input: code });
+    execFileSync(this.#runtime.compiler, ["-fPIC", "-x", "c", "-", ...options, "-x", "none", ...libraries], {
+      input: code,
+    });
   }
 
   #versionScript(versions: readonly string[]): string[] {
@@ -209,47 +228,3 @@ int main(int argc, char **argv) {
   perror(argv[2]);
   return 126;
 }`;
-
-const multiarch: string = execFileSync("gcc", ["-print-multiarch"], { encoding: "utf8" }).trim();
-const glibcInterpreter = execFileSync("gcc", ["-print-file-name=ld-linux-x86-64.so.2"], { encoding: "utf8" }).trim();
-
-/** The C libraries of this machine and where fixtures have them. */
-export const runtimes = {
-  glibc: {
-    interpreter: "/lib64/ld-linux-x86-64.so.2",
-    files: {
-      "/lib64/ld-linux-x86-64.so.2": glibcInterpreter,
-      [`/lib/${multiarch}/libc.so.6`]: `/lib/${multiarch}/libc.so.6`,
-    } as Readonly<Record<string, string>>,
-  },
-  musl: {
-    interpreter: "/lib/ld-musl-x86_64.so.1",
-    files: { "/lib/ld-musl-x86_64.so.1": "/lib/ld-musl-x86_64.so.1" } as Readonly<Record<string, string>>,
-  },
-} as const;
-
-/** `NAME => PATH` lines of `ld.so --list`, of musl's too; the loader left out, paths as the kernel walks them. */
-export function parseList(stdout: string, root: string): string[] {
-  return stdout.split("\n").flatMap((line) => {
-    const [, name, path] = /^\t(\S+)(?: => (.+?))?(?: \(0x[0-9a-f]+\))?$/.exec(line) ?? [];
-    if (name === undefined || /ld-(?:linux|musl)/.test(path ?? name) || name.startsWith("linux-vdso")) return [];
-    return [`${name} => ${path === "not found" ? path : withoutParents(path ?? name, root)}`];
-  });
-}
-
-/** `/a/link/..` is the parent of where the link leads; fixtures have relative links only on such ways. */
-function withoutParents(path: string, root: string): string {
-  if (!path.includes("/../")) return posix.normalize(posix.resolve("/", path));
-  return realpathSync.native(`${root}${dirname(path)}`).slice(realpathSync.native(root).length) + `/${basename(path)}`;
-}
-
-/** A closure in the words of {@link parseList}, found objects first. */
-export function wordClosure(closure: Closure): string[] {
-  const found = closure.objects
-    .filter(({ role }) => role === "library")
-    // A name with a slash is listed with its tokens expanded: as the path alone.
-    .map(
-      ({ foundAs, reasons: [reason] }) => `${reason!.name.includes("/") ? foundAs[0] : reason!.name} => ${foundAs[0]}`,
-    );
-  return [...found, ...new Set(closure.missing.map(({ name }) => `${name} => not found`))];
-}

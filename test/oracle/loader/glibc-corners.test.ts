@@ -5,7 +5,8 @@ import { afterAll, describe, expect, test } from "vitest";
 import { rootPath } from "../../../src/core/paths.ts";
 import { type ResolveOptions, resolveClosure } from "../../../src/loader/index.ts";
 import { openFolder } from "../../../src/oci/folder-rootfs.ts";
-import { type FixtureNode, FixtureRoots, wordClosure } from "./fixture-root.ts";
+import { type FixtureNode, FixtureRoots } from "./fixture-root.ts";
+import { wordClosure } from "./listing.ts";
 
 const roots = new FixtureRoots("glibc");
 afterAll(() => roots.remove());

@@ -2,7 +2,9 @@ import { afterAll, describe, expect, test } from "vitest";
 import { rootPath } from "../../../src/core/paths.ts";
 import { resolveClosure } from "../../../src/loader/index.ts";
 import { openFolder } from "../../../src/oci/folder-rootfs.ts";
-import { FixtureRoots, runtimes, wordClosure } from "./fixture-root.ts";
+import { FixtureRoots } from "./fixture-root.ts";
+import { runtimes } from "./runtimes.ts";
+import { wordClosure } from "./listing.ts";
 
 const roots = new FixtureRoots("glibc");
 afterAll(() => roots.remove());
@@ -39,7 +41,7 @@ describe("glibc-hwcaps, against the loader of this machine", () => {
     { title: "v3 and v2", mask: ["x86-64-v3", "x86-64-v2"] },
     { title: "baseline", mask: [] },
   ])("$title", ({ mask }) => {
-    const live = roots.list(root, "/bin/p", "--glibc-hwcaps-mask", mask.join(":"));
+    const live = roots.list(root, "/bin/p", { options: ["--glibc-hwcaps-mask", mask.join(":")] });
     expect(live.lines.length).toBeGreaterThanOrEqual(3);
     const closure = resolveClosure(rootfs, [program], { hwcaps: mask.filter((level) => active.includes(level)) });
     expect(wordClosure(closure).toSorted()).toEqual(live.lines.toSorted());

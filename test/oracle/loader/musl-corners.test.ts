@@ -2,7 +2,8 @@ import { afterAll, describe, expect, test } from "vitest";
 import { rootPath } from "../../../src/core/paths.ts";
 import { resolveClosure } from "../../../src/loader/index.ts";
 import { openFolder } from "../../../src/oci/folder-rootfs.ts";
-import { type FixtureNode, FixtureRoots, wordClosure } from "./fixture-root.ts";
+import { type FixtureNode, FixtureRoots } from "./fixture-root.ts";
+import { wordClosure } from "./listing.ts";
 
 const roots = new FixtureRoots("musl");
 afterAll(() => roots.remove());
@@ -10,7 +11,9 @@ afterAll(() => roots.remove());
 interface Corner {
   readonly title: string;
   readonly root: Readonly<Record<string, FixtureNode>>;
-  /** What the fixture is about: must be among the live loader's lines. */
+  /** The loader, when a private copy is the program's. */
+  readonly interpreter?: string;
+  /** What the fixture is about: must be among the live loader's lines; "" for none at all. */
   readonly shows: string;
 }
 
@@ -60,6 +63,40 @@ const corners: readonly Corner[] = [
     title: "an empty path file leaves no folder",
     root: { [pathFile]: { text: "" }, "/bin/p": { needs: ["liba.so"] }, "/lib/liba.so": {} },
     shows: "liba.so => not found",
+  },
+  {
+    title: "a private loader reads the path file two folders above itself",
+    root: {
+      [pathFile]: { text: "/usr/lib" },
+      "/opt/name/etc/ld-musl-x86_64.path": { text: "/opt/name/lib" },
+      "/opt/name/lib/ld-musl-x86_64.so.1": { hardlink: "/lib/ld-musl-x86_64.so.1" },
+      "/bin/p": { needs: ["liba.so"], interpreter: "/opt/name/lib/ld-musl-x86_64.so.1" },
+      "/usr/lib/liba.so": {},
+      "/opt/name/lib/liba.so": {},
+    },
+    interpreter: "/opt/name/lib/ld-musl-x86_64.so.1",
+    shows: "liba.so => /opt/name/lib/liba.so",
+  },
+  {
+    title: "a private loader without a path file has the default folders",
+    root: {
+      [pathFile]: { text: "/opt/elsewhere" },
+      "/opt/ld-musl.so": { hardlink: "/lib/ld-musl-x86_64.so.1" },
+      "/bin/p": { needs: ["liba.so"], interpreter: "/opt/deep/../ld-musl.so" },
+      "/opt/deep/x": { text: "" },
+      "/usr/lib/liba.so": {},
+    },
+    interpreter: "/opt/deep/../ld-musl.so",
+    shows: "liba.so => /usr/lib/liba.so",
+  },
+  {
+    title: "a second C library is not loaded",
+    root: {
+      "/bin/p": { needs: ["/opt/libother.so"] },
+      "/opt/libother.so": { code: "int __libc_start_main(void) { return 0; } int stdin;", needs: ["liba.so"] },
+      "/usr/lib/liba.so": {},
+    },
+    shows: "",
   },
   {
     title: "the reserved names are the loader itself",
@@ -180,10 +217,11 @@ const corners: readonly Corner[] = [
 ];
 
 describe("musl's corners, against the loader of this machine", () => {
-  test.each(corners)("$title", ({ root: nodes, shows }) => {
+  test.each(corners)("$title", ({ root: nodes, interpreter, shows }) => {
     const root = roots.build(nodes);
-    const live = roots.list(root, "/bin/p");
-    expect(live.lines).toContain(shows);
+    const live = roots.list(root, "/bin/p", interpreter === undefined ? {} : { interpreter });
+    if (shows === "") expect(live.lines).toEqual([]);
+    else expect(live.lines).toContain(shows);
     const closure = resolveClosure(openFolder(root), [rootPath("/bin/p")], { workingFolder: rootPath("/") });
     expect(wordClosure(closure).toSorted()).toEqual(live.lines.toSorted());
   });
