@@ -1,0 +1,62 @@
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
+import type { ByteSource } from "../core/bytes.ts";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { wordSystemError } from "../host/system-error.ts";
+import { descriptorSource } from "../oci/file-source.ts";
+import { openFolder } from "../oci/folder-rootfs.ts";
+import type { Rootfs } from "../oci/rootfs.ts";
+import { type FolderInode, treeRootfs } from "../oci/tree.ts";
+import { type Format, recogniseFormat } from "../pack/formats.ts";
+import { readSquashfs } from "./squashfs.ts";
+
+/** An extension as it lies on a disk: an image file or a folder. */
+export interface OpenedExtension {
+  readonly path: string;
+  /** As a host would see it: `b3sum.raw`. */
+  readonly fileName: string;
+  readonly format: Format;
+  /** Bytes of the file; of a folder 0. */
+  readonly size: number;
+  readonly rootfs: Rootfs;
+  close(): void;
+}
+
+/** File systems that are read here, without mounting anything and without any tool but a decompressor. */
+const readers: Readonly<Partial<Record<Format, (source: ByteSource, name: string) => FolderInode>>> = {
+  squashfs: readSquashfs,
+};
+
+/**
+ * Opens an extension to look into it; nothing is unpacked.
+ * @throws FlixwrapError `pack-no-image` (missing, or nothing that can be read here), `pack-damaged-image`.
+ */
+export async function openExtension(path: string, context: Context): Promise<OpenedExtension> {
+  const fileName = basename(resolve(path));
+  const found = await stat(path).catch((error: unknown) => {
+    throw wordSystemError(error, "host-no-image", "cannot open the extension", path);
+  });
+  if (found.isDirectory())
+    return { path, fileName, format: "dir", size: 0, rootfs: openFolder(path, context), close: () => undefined };
+  if (!found.isFile()) throw new FlixwrapError("pack-no-image", { what: "neither a file nor a folder", where: path });
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    const source = descriptorSource(fd, 0, fstatSync(fd).size, path);
+    const format = recogniseFormat(source.read(0, 131_072));
+    const read = format === undefined ? undefined : readers[format];
+    if (format === undefined || read === undefined)
+      throw new FlixwrapError("pack-no-image", {
+        what: "no image of an extension that can be read here",
+        where: path,
+        got: format ?? "an unknown format",
+        wanted: `a folder, or an image of ${Object.keys(readers).join(", ")}`,
+      });
+    const rootfs = treeRootfs(path, read(source, path));
+    return { path, fileName, format, size: source.size, rootfs, close: () => closeSync(fd) };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
