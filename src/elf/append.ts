@@ -23,10 +23,10 @@ const name = Buffer.from(`${owner}\0\0\0\0`);
 
 /** A new read-only PT_LOAD with room for `length` bytes from `start` on. */
 export function appendSegment(draft: Draft, length: number): { segment: Phdr; start: number } {
-  const { file } = draft;
+  const { file, limits } = draft;
   const loads = draft.segments.filter((one) => one.type === PT.LOAD);
   if (loads.length === 0) throw refused("elf-no-header", file, "no segment is loaded from this file");
-  const align = loads.reduce((most, one) => (one.align > most ? one.align : most), smallestPage);
+  const align = loads.reduce((most, one) => (one.align > most ? one.align : most), BigInt(limits.pageSize));
   if ((align & (align - 1n)) !== 0n) throw refused("elf-no-address", file, "a segment's alignment is no power of two");
   const end = loads.reduce((most, one) => (one.vaddr + one.memsz > most ? one.vaddr + one.memsz : most), 0n);
   const base = refusePayload(draft);

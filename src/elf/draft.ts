@@ -33,6 +33,10 @@ export interface GrowthLimits {
   readonly payload: "refuse" | "move";
   /** The most padding that another program header may cost, in bytes. */
   readonly padding: number;
+  /** The smallest alignment of an added segment, in bytes. */
+  readonly pageSize: number;
+  /** Leave the bytes of what moves where they were, for programs that read their own file by section. */
+  readonly keepOld: boolean;
 }
 
 /** A file's headers while they are edited. Everything is laid out once and encoded at the end. */

@@ -180,7 +180,7 @@ export function readDynamicString(file: WithDynamic, offset: number | bigint, li
   const table = lastValue(file, DT.STRTAB);
   const range = table === undefined ? undefined : locate(file, table + BigInt(offset));
   if (range === undefined) {
-    throw malformed(file, 0, "dynamic string is not in the file", `string offset ${hex(offset)}`);
+    throw malformed(file, 0, "dynamic string table index out of bounds", hex(offset));
   }
   return readString(file, range.offset, range.length, limit, "dynamic string");
 }

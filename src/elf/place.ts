@@ -139,7 +139,8 @@ function put(draft: Draft, block: Block, offset: number): void {
 
 /** Nothing of the old text stays behind, so that the place is free for a later edit. */
 function vacate(draft: Draft, { current }: Block): void {
-  if (isOwnedAlone(draft, current)) draft.overlay.write(current.offset, new Uint8Array(current.length));
+  if (!draft.limits.keepOld && isOwnedAlone(draft, current))
+    draft.overlay.write(current.offset, new Uint8Array(current.length));
 }
 
 /** Writes the blocks one after the other from the tail's start on; the segment ends behind the last one. */

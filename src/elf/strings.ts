@@ -67,9 +67,16 @@ export function openStrings(draft: Draft): StringTable {
       if (requests.length === 0 && dropped.length === 0) return;
       const references = collectReferences(draft, section);
       for (const offset of dropped) references?.remove(offset);
+      const find = openSearch(bytes, requests.length);
+      const added = new Map<string, number>();
+      const pieces: Buffer[] = [];
+      let end = bytes.length;
       let trimmed = false;
       for (const { bytes: wanted, old, assign } of requests) {
-        let offset = bytes.indexOf(wanted);
+        const key = wanted.toString("latin1");
+        let offset = added.get(key) ?? find(wanted, key);
+        // What was cut off or overwritten meanwhile is no longer there.
+        if (offset >= 0 && !added.has(key) && !holds(bytes, offset, wanted)) offset = -1;
         if (offset < 0 && old !== undefined && wanted.length <= (references?.roomAt(bytes, old) ?? 0)) {
           offset = old;
           bytes.fill(0, offset, bytes.indexOf(0, offset));
@@ -77,9 +84,12 @@ export function openStrings(draft: Draft): StringTable {
         }
         if (offset < 0) {
           if (!trimmed && references !== undefined) bytes = bytes.subarray(0, references.end(bytes));
+          if (!trimmed) end = bytes.length;
           trimmed = true;
-          offset = bytes.length;
-          bytes = Buffer.concat([bytes, wanted]);
+          offset = end;
+          pieces.push(wanted);
+          end += wanted.length;
+          added.set(key, offset);
         }
         references?.add(offset);
         assign(offset);
@@ -87,6 +97,7 @@ export function openStrings(draft: Draft): StringTable {
       // A table that was moved before goes back when it has become small enough.
       if (!trimmed && references !== undefined && draft.isTail(current))
         bytes = bytes.subarray(0, references.end(bytes));
+      bytes = Buffer.concat([bytes, ...pieces]);
     },
     block: () => ({
       current,
@@ -102,4 +113,20 @@ export function openStrings(draft: Draft): StringTable {
       },
     }),
   };
+}
+
+const holds = (table: Buffer, offset: number, wanted: Buffer): boolean =>
+  offset + wanted.length <= table.length &&
+  table.compare(wanted, 0, wanted.length, offset, offset + wanted.length) === 0;
+
+/** Searching the whole table pays for a few strings, and finds the ends of longer ones; for many there is an index. */
+function openSearch(table: Buffer, wanted: number): (bytes: Buffer, key: string) => number {
+  if (wanted < 64) return (bytes) => table.indexOf(bytes);
+  const index = new Map<string, number>();
+  for (let at = 0; at < table.length;) {
+    const end = table.indexOf(0, at) + 1;
+    index.set(table.toString("latin1", at, end), at);
+    at = end;
+  }
+  return (_, key) => index.get(key) ?? -1;
 }

@@ -162,7 +162,7 @@ export function openGnuHash(file: ElfFile): GnuHashTable | undefined {
     throw malformed(
       file,
       range.offset,
-      "GNU hash table out of bounds",
+      "GNU hash table header out of range",
       `${buckets} buckets, ${bloomWords} bloom words`,
     );
   }

@@ -1,0 +1,155 @@
+import { randomBytes } from "node:crypto";
+import { spawnSync } from "node:child_process";
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  createReadStream,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeSync,
+  type Stats,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { ByteSource } from "../../core/bytes.ts";
+import { FlixwrapError } from "../../core/errors.ts";
+import type { ElfPatch } from "../../elf/index.ts";
+import { wordSystemError } from "../../host/system-error.ts";
+
+/** ELF files on disk: read by pieces, and replaced as a whole or not at all. */
+
+export interface FileOnDisk {
+  readonly source: ByteSource;
+  close(): void;
+}
+
+/**
+ * Opens a regular file for reading by pieces.
+ * @throws FlixwrapError `host-read`.
+ */
+export function openFile(path: string): FileOnDisk {
+  try {
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stat = fstatSync(file);
+    if (!stat.isFile()) {
+      closeSync(file);
+      throw new FlixwrapError("host-read", { what: "not a regular file", where: path });
+    }
+    return {
+      source: {
+        size: stat.size,
+        read: (at, length) => readPiece(file, stat.size, at, length),
+        stream: () => createReadStream(path),
+      },
+      close: () => closeSync(file),
+    };
+  } catch (error) {
+    throw wordSystemError(error, "host-read", "cannot read the file", path);
+  }
+}
+
+function readPiece(file: number, size: number, at: number, length: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - at)));
+  let done = 0;
+  while (done < bytes.length) {
+    const count = readSync(file, bytes, done, bytes.length - done, at + done);
+    // The file has become shorter meanwhile.
+    if (count === 0) break;
+    done += count;
+  }
+  return bytes.subarray(0, done);
+}
+
+/**
+ * Writes the patched copy of `path` to `goal`, by default over `path` itself: under a temporary name beside it first, so that at
+ * any moment the old file or the new one is there, whole. Replacing a file keeps its mode, owner, times and
+ * extended attributes; its other hard links keep the old bytes. A link as goal stays a link. A goal that is no
+ * regular file (`/dev/null`, a pipe) is written to. An empty patch of `path` itself writes nothing.
+ * @throws FlixwrapError `host-write`; nothing is left behind.
+ */
+export function savePatch(path: string, patch: Pick<ElfPatch, "writes" | "size">, goal: string = path): void {
+  try {
+    const old = statSync(goal, { throwIfNoEntry: false });
+    if (old !== undefined && !old.isFile()) writeThrough(path, patch, goal);
+    else if (goal !== path || patch.writes.length > 0 || patch.size !== old?.size) replace(path, patch, goal, old);
+  } catch (error) {
+    throw wordSystemError(error, "host-write", "cannot write the file", goal);
+  }
+}
+
+function replace(path: string, patch: Pick<ElfPatch, "writes" | "size">, goal: string, old: Stats | undefined): void {
+  const real = old === undefined ? goal : realpathSync(goal);
+  // rename(2) would replace a write-protected file without asking.
+  if (old !== undefined) accessSync(real, constants.W_OK);
+  const temporary = join(dirname(real), `.${basename(real).slice(0, 40)}.${randomBytes(6).toString("hex")}.part`);
+  try {
+    copyFileSync(path, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    const mode = statSync(temporary).mode & 0o7777;
+    if ((mode & 0o600) !== 0o600) chmodSync(temporary, mode | 0o600);
+    const file = openSync(temporary, "r+");
+    try {
+      writePatch(file, patch);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    if (old === undefined) chmodSync(temporary, mode);
+    else copyAttributes(real, old, temporary);
+    renameSync(temporary, real);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+function writePatch(file: number, { writes, size }: Pick<ElfPatch, "writes" | "size">): void {
+  for (const { offset, bytes } of writes) {
+    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done, bytes.length - done, offset + done);
+  }
+  ftruncateSync(file, size);
+}
+
+/**
+ * Node has no extended attributes, and writing to a file drops its capabilities (capabilities(7)), so they are copied last, by
+ * coreutils. Where there is no such `cp`, mode, owner and times are kept and a file that has capabilities loses them.
+ */
+function copyAttributes(from: string, old: Stats, to: string): void {
+  const now = statSync(to);
+  if (now.uid !== old.uid || now.gid !== old.gid) chownSync(to, old.uid, old.gid);
+  chmodSync(to, old.mode & 0o7777);
+  utimesSync(to, old.atimeMs / 1000, old.mtimeMs / 1000);
+  spawnSync("cp", ["--attributes-only", "--preserve=all", "--", from, to], { stdio: "ignore" });
+}
+
+/** Devices and pipes cannot be replaced. */
+function writeThrough(path: string, { writes, size }: Pick<ElfPatch, "writes" | "size">, goal: string): void {
+  const { source, close } = openFile(path);
+  const file = openSync(goal, "w");
+  try {
+    const step = 1 << 20;
+    for (let at = 0; at < size; at += step) {
+      const piece = Buffer.alloc(Math.min(step, size - at));
+      piece.set(source.read(at, piece.length));
+      for (const { offset, bytes } of writes) {
+        if (offset >= at + piece.length || offset + bytes.length <= at) continue;
+        const from = Math.max(0, at - offset);
+        piece.set(bytes.subarray(from, at + piece.length - offset), offset + from - at);
+      }
+      for (let done = 0; done < piece.length;) done += writeSync(file, piece, done, piece.length - done);
+    }
+  } finally {
+    closeSync(file);
+    close();
+  }
+}
