@@ -10,6 +10,7 @@ export type DlopenLevel = (typeof dlopenLevels)[number];
 
 /** What an object declares that it loads by dlopen(3), up to a level. */
 export function declaredRequests({ elf }: Asker, level: DlopenLevel): readonly LateRequest[] {
+  if (level === "none") return [];
   return declarationsOf(elf)
     .filter(({ priority }) => dlopenLevels.indexOf(priority) <= dlopenLevels.indexOf(level))
     .map(({ sonames, feature, description, priority }) => ({

@@ -34,8 +34,13 @@ export function explainMissing(missing: readonly MissingLibrary[]): string[] {
 
 function wordSearch(searched: MissingLibrary["searched"]): string[] {
   if (searched.length === 0) return ["looked nowhere: no list has a folder for it"];
-  return searched.map(({ rule, folder, owner, note }) => {
+  const shown = searched.slice(0, mostFolders);
+  const more = searched.length - shown.length;
+  const lines = shown.map(({ rule, folder, owner, note }) => {
     const whose = owner === undefined ? "" : ` of ${owner}`;
     return `${folder} (${ruleNames[rule]}${whose})${note === undefined ? "" : `: ${note}`}`;
   });
+  return more === 0 ? lines : [...lines, `and ${more} folders more`];
 }
+
+const mostFolders = 50;

@@ -1,7 +1,7 @@
-import { minimatch } from "minimatch";
 import { decodeName } from "../core/names.ts";
 import { type RootPath, join, parentOf, rootPath } from "../core/paths.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
+import { parseGlob } from "./glob.ts";
 
 const largestConf = 1024 * 1024;
 const mostFiles = 1000;
@@ -47,25 +47,26 @@ export function parseConf(text: string): readonly ConfLine[] {
   });
 }
 
-/** glob(3) inside the root: sorted by bytes, no `**`, no braces, `*` does not match a leading dot. */
+/** glob(3) inside the root: sorted by bytes, `*` and `?` do not match a leading dot. */
 function expandGlob(rootfs: Rootfs, pattern: RootPath): readonly RootPath[] {
-  return pattern
-    .split("/")
-    .slice(1)
-    .reduce<readonly RootPath[]>(
-      (folders, part) =>
-        folders.flatMap((folder) => {
-          if (!/[*?[\\]/.test(part)) return rootfs.lookup(join(folder, part)) === undefined ? [] : [join(folder, part)];
-          const real = rootfs.resolve(folder);
-          if (real?.type !== "directory") return [];
-          return rootfs
+  let paths: readonly RootPath[] = [rootPath("/")];
+  for (const part of pattern.split("/").slice(1)) {
+    const matches = parseGlob(part);
+    paths = paths.flatMap((folder) => {
+      if (typeof matches === "string") {
+        const path = join(folder, matches);
+        return rootfs.lookup(path) === undefined ? [] : [path];
+      }
+      const real = rootfs.resolve(folder);
+      return real?.type === "directory"
+        ? rootfs
             .list(real.path)
-            .filter((name) => matches(name, part))
-            .map((name) => join(folder, name));
-        }),
-      [rootPath("/")],
-    );
+            .filter(matches)
+            .map((name) => join(folder, name))
+        : [];
+    });
+    // A link to "/" makes every further star multiply.
+    paths = paths.slice(0, mostFiles);
+  }
+  return paths;
 }
-
-const matches = (name: string, pattern: string): boolean =>
-  minimatch(name, pattern, { nobrace: true, noext: true, noglobstar: true, nocomment: true, nonegate: true });

@@ -20,7 +20,8 @@ export interface CacheEntry {
 const oldMagic = "ld.so-1.7.0\0";
 const newMagic = "glibc-ld.so.cache1.1";
 /** Largest caches seen are 300 KB. */
-const largestCache = 64 * 1024 * 1024;
+const largestCache = 16 * 1024 * 1024;
+const longestPath = 4096;
 /** sysdeps/generic/dl-cache.h: an entry with this bit holds an index into the extension's strings. */
 const hwcapsExtension = 1n << 62n;
 const extensionMagic = 0xeaa42174;
@@ -45,8 +46,9 @@ export function readLibraryCache(source: ByteSource, endian: "little" | "big"): 
   // Offsets of strings count from the header of the new format.
   const readText = (offset: number): string | undefined => {
     if (start + offset >= bytes.length) return undefined;
-    const end = bytes.indexOf(0, start + offset);
-    return end < 0 ? undefined : decodeName(bytes.subarray(start + offset, end));
+    const text = bytes.subarray(start + offset, start + offset + longestPath);
+    const end = text.indexOf(0);
+    return end < 0 ? undefined : decodeName(text.subarray(0, end));
   };
   const levels = readHwcapsNames(view, start, little, readText);
 

@@ -15,9 +15,19 @@ export type Location =
     };
 
 /** Looks paths up as a loader spells them: absolute, with `.`, `..` and double slashes. Remembers answers. */
-export interface Locator {
-  (path: string): Location;
-}
+export type Locator = (path: string) => Location;
+
+/** The kernel's PATH_MAX: a longer path is ENAMETOOLONG, which both loaders pass over like a missing file. */
+const pathMax = 4096;
+/** All 1,087 programs of a Debian machine together look at 1,500 paths; crafted run paths could name billions. */
+const mostPaths = 500_000;
+
+const tooManyPaths = (rootfs: Rootfs, path: string): FlixwrapError =>
+  new FlixwrapError("loader-search-too-long", {
+    what: `the search for libraries does not end: ${mostPaths} paths were tried`,
+    where: `${rootfs.description}: ${path}`,
+    hint: "look at the run paths of the program and its libraries",
+  });
 
 /** A {@link Locator} for `rootfs`; relative paths start at `workingFolder`, and are absent without one. */
 export function openLocator(rootfs: Rootfs, workingFolder?: RootPath): Locator {
@@ -37,7 +47,7 @@ export function openLocator(rootfs: Rootfs, workingFolder?: RootPath): Locator {
 
   const locate = (path: string): Location => {
     const absolute = path.startsWith("/") ? path : workingFolder === undefined ? undefined : `${workingFolder}/${path}`;
-    if (absolute === undefined) return { kind: "absent" };
+    if (absolute === undefined || absolute.length >= pathMax) return { kind: "absent" };
     const kernelPath = withoutParents(absolute, realFolder);
     if (isFailure(kernelPath)) return { kind: kernelPath };
     const folder = realFolder(parentOf(kernelPath));
@@ -50,6 +60,7 @@ export function openLocator(rootfs: Rootfs, workingFolder?: RootPath): Locator {
   return (path) => {
     let answer = answers.get(path);
     if (answer === undefined) {
+      if (answers.size >= mostPaths) throw tooManyPaths(rootfs, path);
       answer = locate(path);
       answers.set(path, answer);
     }

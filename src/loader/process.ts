@@ -1,6 +1,7 @@
-import { baseName, type RootPath } from "../core/paths.ts";
+import type { RootPath } from "../core/paths.ts";
 import type { Process, SearchRule } from "./closure.ts";
 import type { GrowingClosure } from "./growing-closure.ts";
+import { LoadedNames } from "./loaded-names.ts";
 import { type Asker, type SearchWorld, expandName, isTwinOfLoader, search } from "./search.ts";
 
 /** What an object will load by dlopen(3). */
@@ -15,8 +16,6 @@ export interface LateRequest {
 /** One object in the simulated process (glibc's link_map, musl's struct dso). */
 interface Loaded extends Asker {
   readonly loadedBy?: Loaded;
-  /** Names that answer a request at once. */
-  readonly names: Set<string>;
 }
 
 /** One entry of a table, or one call of dlopen(3), at work. */
@@ -40,9 +39,15 @@ export function loadProcess(
 ): Process {
   const { facts } = world;
   const { policy } = facts;
-  const main: Loaded = { node: program.node, elf: program.elf, openedAs: program.openedAs, names: new Set() };
-  const loader: Loaded = { node: facts.node, elf: facts.elf, openedAs: facts.path, names: new Set([facts.path]) };
-  const maps: Loaded[] = [main, loader];
+  const main: Loaded = { node: program.node, elf: program.elf, openedAs: program.openedAs };
+  const loader: Loaded = { node: facts.node, elf: facts.elf, openedAs: facts.path };
+  const known = new LoadedNames(policy, loader);
+  const files = new Map<string, Loaded>();
+  for (const object of [main, loader]) {
+    files.set(object.node.identity, object);
+    known.addSoname(object);
+  }
+  known.add(facts.path, loader);
 
   const tell = (request: Request, object: Loaded, rule: SearchRule, path?: RootPath): Loaded => {
     const { written: name, asker, dlopen } = request;
@@ -57,19 +62,13 @@ export function loadProcess(
     return object;
   };
 
-  /** The object that answers `name` without a search. */
-  const alreadyLoaded = (name: string): Loaded | undefined => {
-    if (policy.loaded.reserved?.test(name)) return loader;
-    return maps.find((map) => map.names.has(name) || (policy.loaded.soname && map.elf.soname === name));
-  };
-
   /** Finds and loads one object; `absent` decides what a miss means. */
   const load = (request: Request, absent: "missing" | "ignored" = "missing"): Loaded | undefined => {
     const { written, asker, dlopen } = request;
     const name = expandName(written, asker, facts);
     if (name === undefined) return undefined;
-    const known = alreadyLoaded(name);
-    if (known !== undefined) return tell(request, known, { kind: "loaded" });
+    const loaded = known.find(name);
+    if (loaded !== undefined) return tell(request, loaded, { kind: "loaded" });
 
     const result = search(world, name, asker);
     if (result.kind === "missing") {
@@ -78,13 +77,14 @@ export function loadProcess(
       return undefined;
     }
     if (result.rule.kind === "conf") closure.warn(wordConfOnly(name, asker));
-    const same = maps.find((map) => map.node.identity === result.node.identity);
+    const same = files.get(result.node.identity);
     if (same === undefined && isTwinOfLoader(world, result.elf)) return tell(request, loader, { kind: "loaded" });
-    const object = same ?? { ...result, loadedBy: asker, names: new Set<string>() };
-    if (same === undefined) maps.push(object);
-    if (policy.loaded.requests) object.names.add(name).add(object.openedAs);
-    // musl's shortname: the file name of the path that it was opened by first.
-    else if (!name.includes("/") && object.names.size === 0) object.names.add(baseName(object.openedAs));
+    const object = same ?? { ...result, loadedBy: asker };
+    if (same === undefined) {
+      files.set(object.node.identity, object);
+      known.addSoname(object);
+    }
+    known.addRequest(name, object);
     return tell(request, object, result.rule, result.path);
   };
 

@@ -150,7 +150,11 @@ function* inFolders(world: SearchWorld, folders: readonly string[], name: string
   const subfolders = [...world.levels.map((level) => `glibc-hwcaps/${level}`), ...world.facts.subfolders];
   for (const folder of folders) {
     const prefix = folder === "" || folder.endsWith("/") ? folder : `${folder}/`;
-    for (const subfolder of subfolders) yield { rule, folder, path: `${prefix}${subfolder}/${name}` };
+    for (const subfolder of subfolders) {
+      // Hardly any folder has one: asked once per folder, not once per library.
+      if (world.locate(`${prefix}${subfolder}`).kind === "absent") continue;
+      yield { rule, folder, path: `${prefix}${subfolder}/${name}` };
+    }
     yield { rule, folder, path: `${prefix}${name}` };
   }
 }
@@ -164,8 +168,13 @@ function runPathOf(
   const kind = owner.elf.runpath === undefined ? "rpath" : "runpath";
   const text = owner.elf[kind];
   if (text === undefined || (tag !== "prefer-runpath" && tag !== kind)) return undefined;
-  return { kind, folders: parseRunPath(text, facts.policy.runPath, tokensOf(owner, facts)) };
+  // Parsed once per object and process: a large program asks a thousand times.
+  const folders = runPaths.get(owner) ?? parseRunPath(text, facts.policy.runPath, tokensOf(owner, facts));
+  runPaths.set(owner, folders);
+  return { kind, folders };
 }
+
+const runPaths = new WeakMap<Asker, readonly string[]>();
 
 /** Values of the tokens in the strings of one object. */
 export function tokensOf(owner: Asker, facts: LoaderFacts): TokenValues {
@@ -199,7 +208,9 @@ function indexEntries(entries: readonly CacheEntry[]): ReadonlyMap<string, reado
     const rows = new Map<string, CacheEntry[]>();
     for (const entry of entries) {
       const key = cacheKey(entry.name);
-      rows.set(key, [...(rows.get(key) ?? []), entry]);
+      const row = rows.get(key);
+      if (row === undefined) rows.set(key, [entry]);
+      else row.push(entry);
     }
     index = rows;
     indexes.set(entries, index);
