@@ -1,9 +1,13 @@
+import { btrfs } from "./btrfs.ts";
+import { erofs } from "./erofs.ts";
+import { ext2, ext4 } from "./ext.ts";
 import { folder } from "./folder.ts";
 import type { Packer } from "./packer.ts";
 import { squashfs } from "./squashfs.ts";
+import { tar } from "./tar.ts";
 
 /** Every format, one row each; `--format` takes these names. */
-export const packers = { squashfs, dir: folder } satisfies Record<string, Packer>;
+export const packers = { squashfs, erofs, ext4, ext2, btrfs, tar, dir: folder } satisfies Record<string, Packer>;
 
 export type Format = keyof typeof packers;
 

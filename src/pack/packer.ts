@@ -5,12 +5,14 @@ import type { ExtensionTree } from "../extension/tree.ts";
 export interface PackOptions {
   /** All times in the image, in seconds since 1970 (`SOURCE_DATE_EPOCH`); 0 when not given. */
   readonly epoch?: number;
-  /** squashfs: `zstd` (default), `xz`, `lz4`, `gzip`. */
+  /** squashfs: `zstd` (default), `xz`, `lz4`, `gzip`; erofs: `lz4hc` (default), `lz4`, `lzma`, `deflate`, `zstd`, `none`. */
   readonly compression?: string;
   /** The compressor's level, where it has levels. */
   readonly level?: number;
   /** Bytes of a data block, where the format has a choice. */
   readonly blockSize?: number;
+  /** Bytes of the whole file system, for ext2 and ext4; as small as may be when not given. */
+  readonly size?: number;
 }
 
 /** One row of the table of formats. */

@@ -20,13 +20,15 @@ export interface StageLosses {
 /**
  * Writes the tree into `folder`, which must not exist: the one writer of folders. Nothing in it is followed or
  * overwritten (every node is created anew, parents first, below folders made here). Owners and file capabilities
- * are given as far as the user may; all times are `epoch` seconds.
+ * are given as far as the user may; all times are `epoch` seconds. `namespace` is for a tool that an ordinary user
+ * runs in a user namespace of his own: there he may give capabilities, which mean nothing to the host.
  */
 export async function stageTree(
   tree: ExtensionTree,
   folder: string,
   epoch: number,
   context: Context,
+  asSeenBy: "host" | "namespace" = "host",
 ): Promise<StageLosses> {
   const { isRoot } = currentUser();
   const place = (path: ExtPath) => Buffer.concat([Buffer.from(folder), encodeName(path === "/" ? "" : path)]);
@@ -46,14 +48,15 @@ export async function stageTree(
         await lutimes(goal, epoch, epoch);
       } else await writeFile(goal, node, epoch, isRoot);
     }
-    const kept = isRoot ? await writeXattrs(tree, folder, context) : false;
+    const mayXattrs = isRoot || asSeenBy === "namespace";
+    if (mayXattrs) await writeXattrs(tree, folder, isRoot, context);
     // Last and from below: making an entry changes its folder's time, and a folder may be closed to its owner.
     for (const [goal, node] of folders.reverse()) {
       if (isRoot) await chown(goal, node.uid, node.gid);
       await chmod(goal, node.mode);
       await lutimes(goal, epoch, epoch);
     }
-    return countLosses(tree, isRoot, kept);
+    return countLosses(tree, isRoot, mayXattrs);
   } catch (error) {
     throw wordSystemError(error, "host-stage", "cannot write the extension's folder", `${folder}${at ?? ""}`);
   }
@@ -94,7 +97,7 @@ async function writeContent(file: FileHandle, node: TreeNode & { type: "file" })
 }
 
 /** Node has no setxattr(2): all of them at once through setfattr, in the format of getfattr --dump. */
-async function writeXattrs(tree: ExtensionTree, folder: string, context: Context): Promise<boolean> {
+async function writeXattrs(tree: ExtensionTree, folder: string, isRoot: boolean, context: Context): Promise<void> {
   const lines: string[] = [];
   for (const [path, node] of tree.nodes) {
     if (node.xattrs.size === 0) continue;
@@ -105,26 +108,27 @@ async function writeXattrs(tree: ExtensionTree, folder: string, context: Context
     for (const [name, value] of node.xattrs) lines.push(`${name}=0x${Buffer.from(value).toString("hex")}`);
     lines.push("");
   }
-  if (lines.length === 0) return true;
+  if (lines.length === 0) return;
+  const command = ["setfattr", "--no-dereference", "--restore=-"];
+  const [tool, ...args] = isRoot ? command : ["unshare", "--map-root-user", ...command];
   await runCommand(
     {
-      tool: "setfattr",
+      tool: tool!,
       package: "attr",
       purpose: "write file capabilities into a folder",
-      args: ["--no-dereference", "--restore=-"],
+      args,
       cwd: folder,
       stdin: Buffer.from(`${lines.join("\n")}\n`),
     },
     context,
   );
-  return true;
 }
 
-function countLosses(tree: ExtensionTree, isRoot: boolean, kept: boolean): StageLosses {
+function countLosses(tree: ExtensionTree, isRoot: boolean, hasXattrs: boolean): StageLosses {
   const nodes = [...tree.nodes.values()];
   const { uid, gid } = currentUser();
   return {
     owners: isRoot ? 0 : nodes.filter((node) => node.uid !== uid || node.gid !== gid).length,
-    xattrs: kept ? 0 : nodes.filter((node) => node.xattrs.size > 0).length,
+    xattrs: hasXattrs ? 0 : nodes.filter((node) => node.xattrs.size > 0).length,
   };
 }

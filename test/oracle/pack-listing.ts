@@ -93,7 +93,7 @@ export function hardTree(name = "hard"): ExtensionTree {
     "/usr/lib/block": { content: Buffer.alloc(131_072, 1) },
     "/usr/lib/dangling": { target: "../../no/where" },
     "/usr/lib/absolute": { target: "/usr/bin/cap" },
-    [`/usr/lib/${"d".repeat(100)}/${"e".repeat(100)}/${"f".repeat(255)}`]: "deep",
+    [`/usr/lib/${"d".repeat(100)}/${"e".repeat(100)}/${"f".repeat(254)}`]: "deep",
     "/usr/lib/name with space\n\t\\'\"$": "odd",
     "/usr/lib/ünï-ç": { target: "zïel" },
     "/opt/x/y": "opt",
