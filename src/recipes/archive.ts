@@ -16,7 +16,7 @@ import { hashFile, sizeOf } from "./cached-files.ts";
 import { dataOfPackage } from "./deb.ts";
 import type { ArchiveType } from "./format.ts";
 import { archiveTypeOf } from "./normalise.ts";
-import type { Artifact } from "./web.ts";
+import type { Artifact } from "./download.ts";
 import { tarOfZip } from "./zip.ts";
 
 export interface ArchiveOptions {

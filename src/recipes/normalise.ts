@@ -69,11 +69,23 @@ export function normaliseRecipe(value: unknown): { file: RecipeFile; problems: r
 }
 
 /** Names that templates always have; see `values.ts`. */
-export const reservedNames: ReadonlySet<string> = new Set(
-  `name version number major minor branch arch goarch uname
-   os format output output-file sysupdate epoch reload force-reload locked offline
-   mirror jobs all plan matrix json help latest`.split(/\s+/),
-);
+export const builtInNames: readonly string[] = [
+  "name",
+  "version",
+  "number",
+  "major",
+  "branch",
+  "arch",
+  "goarch",
+  "uname",
+];
+
+/** Those, and the options of `bake` itself. */
+const reservedNames: ReadonlySet<string> = new Set([
+  ...builtInNames,
+  ...`os format output output-file sysupdate epoch reload force-reload locked offline
+      mirror jobs all plan matrix json help latest`.split(/\s+/),
+]);
 
 function versionRules(raw: Map, path: readonly (string | number)[], problems: Problem[]): VersionRules {
   const kinds = ["github", "gitlab", "page", "document", "hashicorp", "image", "fixed"].filter(

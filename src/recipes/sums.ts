@@ -1,5 +1,5 @@
 import { FlixwrapError } from "../core/errors.ts";
-import type { Digest } from "./web.ts";
+import type { Digest } from "./download.ts";
 
 interface Sum {
   readonly hex: string;

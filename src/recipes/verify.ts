@@ -2,7 +2,8 @@ import { FlixwrapError } from "../core/errors.ts";
 import type { Check, Verification } from "./format.ts";
 import { findSum } from "./sums.ts";
 import { fillTemplate, type Values } from "./template.ts";
-import type { Artifact, Digest, Web } from "./web.ts";
+import type { Artifact, Digest } from "./download.ts";
+import type { Web } from "./web.ts";
 
 /** An artifact and how sure we are of it. */
 export interface VerifiedArtifact extends Artifact {

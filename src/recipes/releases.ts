@@ -1,0 +1,207 @@
+import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { FlixwrapError } from "../core/errors.ts";
+import type { Recipe } from "./recipe.ts";
+import { architecturesOf } from "./values.ts";
+import { latestVersions, spellVersion, type VersionSources } from "./versions.ts";
+
+/** A line of the list of what a release has: a recipe and a version or `latest`. */
+export interface WantedRelease {
+  readonly name: string;
+  readonly version: string;
+  readonly options?: Readonly<Record<string, string>>;
+  /** `FILE:LINE`, for messages. */
+  readonly where: string;
+}
+
+/**
+ * The reference's `release_build_versions.txt` (`NAME VERSION`, comments after `#`), or YAML: a list of
+ * `NAME VERSION` texts and of maps `{name, version, options}`.
+ * @throws FlixwrapError `recipe-releases`, all lines that cannot be read at once
+ */
+export function parseReleases(text: string, file: string): WantedRelease[] {
+  return /\.ya?ml$/.test(file) ? parseYamlList(text, file) : parseLines(text, file);
+}
+
+function parseLines(text: string, file: string): WantedRelease[] {
+  const bad: string[] = [];
+  const wanted = text.split(/\r?\n/).flatMap((line, at): WantedRelease[] => {
+    const words = line.replace(/#.*$/, "").trim().split(/\s+/);
+    if (words[0] === "") return [];
+    const [name, version, ...rest] = words;
+    if (name !== undefined && version !== undefined && rest.length === 0)
+      return [{ name, version, where: `${file}:${at + 1}` }];
+    bad.push(`${file}:${at + 1}: ${line.trim()}`);
+    return [];
+  });
+  if (bad.length > 0)
+    throw new FlixwrapError("recipe-releases", {
+      what: "cannot read the list of releases",
+      wanted: "NAME VERSION on each line",
+      items: bad,
+    });
+  return wanted;
+}
+
+function parseYamlList(text: string, file: string): WantedRelease[] {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const place = (offset = 0): string => `${file}:${lines.linePos(offset).line}`;
+  const [first] = document.errors;
+  if (first !== undefined)
+    throw new FlixwrapError("recipe-releases", {
+      what: "this is not YAML",
+      where: place(first.pos[0]),
+      got: first.message.split("\n")[0]!,
+    });
+  if (!isSeq(document.contents))
+    throw new FlixwrapError("recipe-releases", {
+      what: "cannot read the list of releases",
+      where: file,
+      wanted: "a list",
+    });
+  return document.contents.items.flatMap((item): WantedRelease[] => {
+    const where = place((item as { range?: [number, number, number] }).range?.[0]);
+    if (isScalar(item)) return parseLines(String(item.value), file).map((one) => ({ ...one, where }));
+    const value = (isMap(item) ? item.toJSON() : {}) as {
+      name?: unknown;
+      version?: unknown;
+      options?: Record<string, unknown>;
+    };
+    if (typeof value.name === "string" && typeof value.version === "string") {
+      const options = Object.fromEntries(Object.entries(value.options ?? {}).map(([name, one]) => [name, String(one)]));
+      return [{ name: value.name, version: value.version, where, ...(value.options !== undefined && { options }) }];
+    }
+    throw new FlixwrapError("recipe-releases", {
+      what: "cannot read the list of releases",
+      where,
+      wanted: "`NAME VERSION` or a map with name and version, both texts",
+    });
+  });
+}
+
+/** One extension to bake. */
+export interface Build {
+  readonly recipe: Recipe;
+  readonly version: string;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface PlannedReleases {
+  readonly builds: readonly Build[];
+  /** Left out because they are published. */
+  readonly skipped: readonly string[];
+  /** Lines that could not be worked out; the others are not stopped by them. */
+  readonly failed: readonly { readonly where: string; readonly error: unknown }[];
+}
+
+/**
+ * Every build of a list once: `latest` becomes the newest version of each branch that the recipe maintains, and
+ * what is in `published` (`NAME-VERSION`) is left out.
+ */
+export async function planReleases(
+  wanted: readonly WantedRelease[],
+  find: (name: string) => Recipe,
+  sources: VersionSources,
+  published: ReadonlySet<string> = new Set(),
+): Promise<PlannedReleases> {
+  const builds = new Map<string, Build>();
+  const skipped: string[] = [];
+  const failed: { where: string; error: unknown }[] = [];
+  for (const line of wanted) {
+    try {
+      const recipe = find(line.name);
+      for (const version of await versionsFor(recipe, line.version, sources)) {
+        const options = line.options ?? {};
+        const key = `${recipe.name}-${version}`;
+        if (published.has(key)) skipped.push(key);
+        else builds.set(JSON.stringify([key, options]), { recipe, version, options });
+      }
+    } catch (error) {
+      failed.push({ where: line.where, error });
+    }
+  }
+  return { builds: [...builds.values()], skipped: [...new Set(skipped)], failed };
+}
+
+async function versionsFor(
+  { file, name }: Recipe,
+  version: string,
+  sources: VersionSources,
+): Promise<readonly string[]> {
+  if (file.versions === undefined) return [version];
+  if (version === "latest") return latestVersions(file.versions, sources);
+  const spelt = spellVersion(version, file.versions);
+  if (spelt !== undefined) return [spelt];
+  throw new FlixwrapError("recipe-unknown-version", {
+    what: `${name} has no version ${version}`,
+    wanted: file.versions.prefix + file.versions.pattern,
+  });
+}
+
+/** A GitHub Actions matrix: one job for each extension, version and architecture. */
+export interface Matrix {
+  readonly include: readonly {
+    readonly name: string;
+    readonly version: string;
+    readonly arch: string;
+    readonly runner: string;
+  }[];
+}
+
+/** GitHub allows 256 jobs of one matrix; what does not fit is left for the next run. */
+const mostJobs = 256;
+
+/** The matrix of some builds, for `strategy.matrix: ${{ fromJSON(…) }}`. */
+export function planMatrix(builds: readonly Build[], architectures?: readonly string[]): Matrix {
+  const jobs = builds.flatMap(({ recipe, version }) =>
+    architecturesOf(recipe.file)
+      .filter((arch) => architectures === undefined || architectures.includes(arch))
+      .map((arch) => ({
+        name: recipe.name,
+        version,
+        arch,
+        runner: arch === "arm64" ? "ubuntu-24.04-arm" : "ubuntu-24.04",
+      })),
+  );
+  return { include: jobs.slice(0, mostJobs) };
+}
+
+/** What became of one build on one architecture. */
+export interface BuildResult<T> {
+  readonly build: Build;
+  readonly architecture: string;
+  readonly result?: T;
+  readonly error?: unknown;
+}
+
+/**
+ * Bakes everything, some at a time; one failure stops no other. Results come in the order of the builds.
+ * @param bake makes one extension: the command line's own way from recipe to file.
+ */
+export async function bakeAll<T>(
+  builds: readonly Build[],
+  options: { readonly jobs: number; readonly architectures?: readonly string[]; readonly signal: AbortSignal },
+  bake: (build: Build, architecture: string) => Promise<T>,
+): Promise<BuildResult<T>[]> {
+  const jobs = builds.flatMap((build) =>
+    architecturesOf(build.recipe.file)
+      .filter((one) => options.architectures === undefined || options.architectures.includes(one))
+      .map((architecture) => ({ build, architecture })),
+  );
+  const results: BuildResult<T>[] = [];
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let at = next++; at < jobs.length; at = next++) {
+      const job = jobs[at]!;
+      if (options.signal.aborted) throw new FlixwrapError("interrupted", { what: "interrupted" });
+      try {
+        results[at] = { ...job, result: await bake(job.build, job.architecture) };
+      } catch (error) {
+        if (options.signal.aborted) throw error;
+        results[at] = { ...job, error };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(options.jobs, jobs.length)) }, work));
+  return results;
+}
