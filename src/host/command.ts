@@ -18,6 +18,8 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
   /** After so many milliseconds the program is ended and the call fails with `host-tool-timeout`. */
   readonly timeout?: number;
+  /** The program gets this process's own terminal, input and output; the result's texts are empty then. */
+  readonly inherit?: boolean;
 }
 
 /** What a program that ran to its end left behind; texts are cut to their last 64 KiB. */
@@ -46,21 +48,21 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
   if (context.signal.aborted) throw interruption();
   // execa costs about 100 ms to load: only those pay who run something.
   const { execa } = await import("execa");
-  const { stdin } = command;
+  const { stdin, inherit = false } = command;
   const options = {
     env: { ...fixedEnvironment(context), ...command.env },
     extendEnv: false,
-    // A process group of its own: a tool's children hold the pipes open and must end with it.
-    detached: true,
+    // A process group of its own: a tool's children hold the pipes open and must end with it. Only a program that
+    // reads the terminal must stay in ours.
+    detached: !inherit,
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
-    ...(stdin === undefined ? { stdin: "ignore" } : { input: stdin }),
+    ...(stdin !== undefined ? { input: stdin } : inherit ? {} : { stdin: "ignore" }),
     // Bounded here, since execa ends a program that says more than its maxBuffer.
     buffer: false,
-    stdout: "pipe",
-    stderr: "pipe",
+    ...(inherit ? { stdio: "inherit" } : { stdout: "pipe", stderr: "pipe" }),
   } satisfies Options;
   const child = execa(command.tool, command.args, options);
-  const end = endGroupOn(child.pid, context.signal, command.timeout);
+  const end = endGroupOn(child.pid === undefined || inherit ? child.pid : -child.pid, context.signal, command.timeout);
   const [stdout, stderr] = [collectTail(child.stdout), collectTail(child.stderr)];
   try {
     await child;
@@ -89,7 +91,7 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
 
 const patience = 2000;
 
-/** Ends the group of `pid` on the signal, after the time limit, and when this process ends before it does. */
+/** Ends process or group (negative) `pid` on the signal, after the time limit, and when this process ends before it does. */
 function endGroupOn(
   pid: number | undefined,
   signal: AbortSignal,
@@ -99,7 +101,7 @@ function endGroupOn(
   let killer: NodeJS.Timeout | undefined;
   const send = (name: NodeJS.Signals) => {
     try {
-      if (pid !== undefined) process.kill(-pid, name);
+      if (pid !== undefined) process.kill(pid, name);
     } catch {
       // Gone already.
     }
@@ -165,7 +167,8 @@ function fixedEnvironment(context: Context): Record<string, string> {
   };
 }
 
-async function collectTail(stream: Readable): Promise<string> {
+async function collectTail(stream: Readable | undefined): Promise<string> {
+  if (stream === undefined) return "";
   let kept: Buffer[] = [];
   let size = 0;
   try {

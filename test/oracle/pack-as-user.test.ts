@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { quietContext } from "../../src/core/context.ts";
 import type { ExtensionTree } from "../../src/extension/tree.ts";
+import { tryExtensions } from "../../src/image/try.ts";
 import type { Format } from "../../src/pack/formats.ts";
 import { packTree } from "../../src/pack/pack.ts";
 import { hardTree } from "./pack-listing.ts";
@@ -21,7 +22,7 @@ function rootsTree(): ExtensionTree {
   return { ...tree, nodes: new Map([...tree.nodes].map(([path, node]) => [path, { ...node, uid: 0, gid: 0 }])) };
 }
 
-test("an ordinary user makes the same bytes as root", async () => {
+test("an ordinary user makes the same bytes as root, and merges them for a trial", async () => {
   const folder = mkdtempSync(join(tmpdir(), "pack-user-"));
   // Its later owner must be able to remove it.
   chownSync(folder, 65_534, 65_534);
@@ -46,6 +47,10 @@ test("an ordinary user makes the same bytes as root", async () => {
     await expect(packTree(hardTree(), { format: "erofs", output }, context)).rejects.toMatchObject({
       code: "pack-needs-root",
     });
+    const image = join(folder, "user-all root-squashfs.raw");
+    const command = ["cat", "/usr/bin/cap"];
+    const run = await tryExtensions({ extensions: [image], command }, context);
+    expect([run.status, run.stdout, run.stderr]).toEqual([0, "capable", ""]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -1,0 +1,157 @@
+import { access } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { rootPath } from "../core/paths.ts";
+import { planFolder } from "../extension/folder-plan.ts";
+import { releaseFolder } from "../extension/release.ts";
+import { buildTree } from "../extension/tree.ts";
+import { type CommandResult, tryCommand } from "../host/command.ts";
+import { withTempFolder } from "../host/temp.ts";
+import { currentUser } from "../host/user.ts";
+import { stageTree } from "../pack/stage.ts";
+import { type OpenedExtension, openExtension } from "./open.ts";
+
+/** Extensions to be merged for the time of one command. */
+export interface Trial {
+  /** Image files or folders. */
+  readonly extensions: readonly string[];
+  readonly command: readonly string[];
+  /** A host's root folder; this machine's when not given. */
+  readonly host?: string;
+  /**
+   * `sysext`: the real systemd-sysext, which also judges extension-release; root's. `overlay`: the same stack made
+   * here, for ordinary users and hosts without systemd. Chosen by what is there when not given.
+   */
+  readonly method?: "sysext" | "overlay";
+  /** The command gets this process's terminal. */
+  readonly terminal?: boolean;
+  /** Milliseconds. */
+  readonly timeout?: number;
+}
+
+/** All in a mount namespace that ends with the command: no mount and no loop device outlives it. */
+const prepare = `set -e
+mount --make-rprivate /
+host=$1; work=$2; shift 2
+`;
+
+/** systemd-sysext moves its mounts from a child of its own, so they must be shared inside the namespace. */
+const bySysext = `${prepare}
+mount --make-rshared /
+# It works below this machine's /run, and looks below the host's.
+mount -t tmpfs tmpfs /run
+[ "$host" = / ] || mount -t tmpfs tmpfs "$host/run"
+for place in etc/extensions var/lib/extensions; do
+  [ ! -d "$host/$place" ] || mount -t tmpfs tmpfs "$host/$place"
+done
+mkdir -p "$host/run/extensions"
+while [ "$1" != -- ]; do
+  if [ -d "$1" ]; then mkdir "$host/run/extensions/$2"; mount --bind "$1" "$host/run/extensions/$2"
+  else : >"$host/run/extensions/$2.raw"; mount --bind "$1" "$host/run/extensions/$2.raw"; fi
+  shift 2
+done
+shift
+if [ "$host" = / ]; then systemd-sysext merge >&2; else systemd-sysext --root="$host" merge >&2; fi
+for place in usr opt; do
+  [ "$(stat -f -c %T "$host/$place" 2>/dev/null)" != overlayfs ] || merged=1
+done
+[ -n "$merged" ] || { echo "systemd-sysext merged nothing: the host refuses the extensions" >&2; exit 125; }
+`;
+
+const byOverlay = `${prepare}
+for place in usr opt; do
+  lower=
+  for layer in "$work"/*; do [ ! -d "$layer/$place" ] || lower="$layer/$place:$lower"; done
+  [ -z "$lower" ] || { mkdir -p "$host/$place"; mount -t overlay overlay -o "ro,lowerdir=$lower$host/$place" "$host/$place"; }
+done
+while [ "$1" != -- ]; do shift 2; done
+shift
+`;
+
+const runIt = `
+status=0
+if [ "$host" = / ]; then "$@" || status=$?; else chroot "$host" "$@" || status=$?; fi
+exit $status
+`;
+
+/**
+ * Merges extensions over a host in a private mount namespace, runs the command there, and leaves nothing behind.
+ * @throws FlixwrapError `pack-no-image`, `pack-damaged-image`, `pack-try` (the merge was refused), `host-tool-missing`,
+ *   `host-tool-timeout`, `interrupted`.
+ */
+export async function tryExtensions(trial: Trial, context: Context): Promise<CommandResult> {
+  const method = trial.method ?? (await chooseMethod(context));
+  return withTempFolder(context, async (work) => {
+    const extensions = [];
+    for (const [at, path] of trial.extensions.entries()) {
+      const opened = await openExtension(path, context);
+      try {
+        const name = releaseName(opened);
+        extensions.push(resolve(path), name);
+        // The later name lies on top, as systemd sorts them; the user's order decides among equals.
+        if (method === "overlay") await stage(opened, join(work, `${String(at).padStart(4, "0")}-${name}`), context);
+      } finally {
+        opened.close();
+      }
+    }
+    const script = (method === "sysext" ? bySysext : byOverlay) + runIt;
+    const args = [resolve(trial.host ?? "/"), work, ...extensions, "--", ...trial.command];
+    const result = await tryCommand(
+      {
+        tool: "unshare",
+        package: "util-linux",
+        purpose: "merge extensions in a namespace of their own",
+        args: [
+          ...(currentUser().isRoot ? [] : ["--map-root-user"]),
+          "--mount",
+          "--",
+          "sh",
+          "-c",
+          script,
+          "sh",
+          ...args,
+        ],
+        ...(trial.terminal === true ? { inherit: true } : {}),
+        ...(trial.timeout === undefined ? {} : { timeout: trial.timeout }),
+      },
+      context,
+    );
+    if (result.status === 125)
+      throw new FlixwrapError("pack-try", {
+        what: "the extensions cannot be merged",
+        where: trial.extensions.join(", "),
+        hint: "flixwrap check tells what hosts refuse",
+        items: result.stderr.split("\n").slice(-5),
+      });
+    return result;
+  });
+}
+
+async function chooseMethod(context: Context): Promise<"sysext" | "overlay"> {
+  if (!currentUser().isRoot) return "overlay";
+  for (const folder of (context.env["PATH"] ?? "/usr/bin").split(":"))
+    if (
+      await access(join(folder, "systemd-sysext")).then(
+        () => true,
+        () => false,
+      )
+    )
+      return "sysext";
+  return "overlay";
+}
+
+/** The name in extension-release: what a file is called while it is published is another matter. */
+function releaseName({ rootfs, path }: OpenedExtension): string {
+  const start = "extension-release.";
+  const name = rootfs.list(rootPath(releaseFolder)).find((file) => file.startsWith(start));
+  if (name === undefined)
+    throw new FlixwrapError("pack-no-image", { what: "no extension: it has no extension-release", where: path });
+  return name.slice(start.length);
+}
+
+async function stage({ rootfs }: OpenedExtension, folder: string, context: Context): Promise<void> {
+  const plan = planFolder(rootfs);
+  const tree = buildTree(plan, { name: "trial", allowSuid: true });
+  await stageTree(tree, folder, 0, context, "namespace");
+}

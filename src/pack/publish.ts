@@ -1,0 +1,106 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Context } from "../core/context.ts";
+import { formatButane } from "../extension/publish/butane.ts";
+import { formatChecksums, parseChecksums } from "../extension/publish/checksums.ts";
+import { type NamedText, type UpdateSource, madeBy, planUpdateFiles } from "../extension/publish/sysupdate.ts";
+import { runCommand } from "../host/command.ts";
+import { writeOutput } from "../host/output.ts";
+import type { ImageFile } from "./pack.ts";
+
+/** What goes beside an image, for those who publish it. */
+export interface PublishOptions {
+  readonly name: string;
+  /** Writes SHA256SUMS.NAME with the image's line. */
+  readonly checksums?: boolean;
+  readonly bestBefore?: string;
+  /** Signs SHA256SUMS.NAME with this key of GnuPG, detached, as SHA256SUMS.NAME.gpg. */
+  readonly gpgKey?: string;
+  /** Writes NAME.transfer and NAME.conf. */
+  readonly update?: Omit<UpdateSource, "name" | "verify">;
+  /** Writes NAME.butane.yaml; needs `update` for the URL. */
+  readonly butane?: boolean;
+  /** Other texts: bills of materials. */
+  readonly papers?: readonly NamedText[];
+}
+
+/**
+ * Writes the files that belong beside an image, each whole or not at all; files of other origin are never
+ * replaced. Returns their paths.
+ * @throws FlixwrapError `pack-checksums`, `pack-sysupdate`, `host-output-exists`, `host-tool-missing`.
+ */
+export async function publishImage(
+  image: ImageFile,
+  options: PublishOptions,
+  context: Context,
+): Promise<readonly string[]> {
+  const folder = dirname(image.path);
+  const { name, update } = options;
+  const signed = options.gpgKey !== undefined;
+  const transfers = update === undefined ? [] : planUpdateFiles({ ...update, name, verify: signed });
+  const written: string[] = [];
+  for (const { name: file, text } of [...transfers, ...butaneOf(image, options, transfers), ...(options.papers ?? [])])
+    written.push(await writeText(join(folder, file), text));
+  if (image.sha256 !== undefined && (options.checksums === true || signed)) {
+    const sums = join(folder, `SHA256SUMS.${name}`);
+    const text = formatChecksums([{ name: basename(image.path), sha256: image.sha256 }], options.bestBefore);
+    written.push(await writeText(sums, text));
+    if (options.gpgKey !== undefined) written.push(await signFile(sums, options.gpgKey, context));
+  }
+  return written;
+}
+
+function butaneOf(image: ImageFile, options: PublishOptions, transfers: readonly NamedText[]): readonly NamedText[] {
+  if (options.butane !== true || options.update === undefined || image.sha256 === undefined) return [];
+  const url = options.update.url.replace(/\/*$/, "/");
+  const update = transfers.find(({ name }) => name.endsWith(".conf"));
+  const text = formatButane({
+    name: options.name,
+    image: basename(image.path),
+    sha256: image.sha256,
+    url,
+    ...(update === undefined ? {} : { update }),
+  });
+  return [{ name: `${options.name}.butane.yaml`, text }];
+}
+
+/** Joins the SHA256SUMS.NAME files of a release into one, each line once. */
+export async function joinChecksums(files: readonly string[], output: string, bestBefore?: string): Promise<string> {
+  const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  const entries = texts
+    .flatMap((text) => parseChecksums(text) ?? [])
+    .filter(({ name }) => !name.startsWith("BEST-BEFORE-"));
+  return writeText(output, formatChecksums(entries, bestBefore));
+}
+
+/** A detached signature beside a file, as systemd-sysupdate looks for it: `FILE.gpg`. */
+export async function signFile(path: string, key: string, context: Context): Promise<string> {
+  const output = `${path}.gpg`;
+  // An OpenPGP signature packet (RFC 9580, 4.2): tag 2, old or new format.
+  const isOurs = ({ head }: { head: Uint8Array }) => [0x88, 0x89, 0xc2].includes(head[0]!);
+  await writeOutput({ path: output, kind: "file", isOurs }, async (temporary) => {
+    const args = ["--batch", "--yes", "--quiet", "--local-user", key, "--output", temporary, "--detach-sign", path];
+    const { GNUPGHOME } = context.env;
+    await runCommand(
+      {
+        tool: "gpg",
+        package: "gnupg",
+        purpose: "sign the index",
+        args,
+        ...(GNUPGHOME === undefined ? {} : { env: { GNUPGHOME } }),
+      },
+      context,
+    );
+  });
+  return output;
+}
+
+/** Texts of ours begin with our mark, are checksums, or name flixwrap as their tool. */
+async function writeText(path: string, text: string): Promise<string> {
+  const isOurs = ({ head }: { head: Uint8Array }) => {
+    const old = Buffer.from(head).toString("utf8");
+    return old.startsWith(madeBy) || parseChecksums(old) !== undefined || /^\{[^]*"?flixwrap/.test(old.slice(0, 2000));
+  };
+  await writeOutput({ path, kind: "file", isOurs }, (temporary) => writeFile(temporary, text, { flag: "wx" }));
+  return path;
+}
