@@ -8,7 +8,7 @@ export interface Runtime {
   readonly files: Readonly<Record<string, string>>;
   /** What a foreign program is started with: a static qemu inside the root. */
   readonly emulator?: string;
-  /** Traces a program that the kernel started as always (LD_TRACE_LOADED_OBJECTS), not only with `--list`. */
+  /** Knows LD_TRACE_LOADED_OBJECTS: the program starts as always, and all that is missing is told (`--list` stops). */
   readonly traces: boolean;
 }
 
@@ -41,7 +41,6 @@ export const runtimes = {
       "/lib/aarch64-linux-gnu/libc.so.6": "/usr/aarch64-linux-gnu/lib/libc.so.6",
     },
     emulator: "/usr/bin/qemu-aarch64-static",
-    // Under qemu 7.2 `--list` starts the program all the same.
     traces: true,
   },
 } satisfies Readonly<Record<string, Runtime>>;

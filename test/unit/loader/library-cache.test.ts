@@ -36,7 +36,7 @@ function writeCache(rows: readonly Row[], endian: "little" | "big", hwcaps: read
     else head.writeBigUInt64LE(hwcap, entry + 16);
   });
   const names = hwcaps.map(place);
-  while (at % 4 !== 0) place("");
+  place("\0".repeat((3 - (at % 4) + 4) % 4));
   u32(head, at, 32);
   const extension = Buffer.alloc(24 + names.length * 4);
   [0xeaa42174, 1, 1, 0, at + 24, names.length * 4, ...names].forEach((value, index) =>
