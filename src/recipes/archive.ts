@@ -80,7 +80,12 @@ async function readTree(
   const tar = await tarOf(file, name, type, cache);
   const stack = stackLayers();
   const archive = descriptorSource(openFile(tar), 0, sizeOf(tar) ?? 0, name);
-  stack.apply(readTar(archive, name), archive, name);
+  try {
+    stack.apply(readTar(archive, name), archive, name);
+  } catch (error) {
+    rmSync(tar, { force: true });
+    throw error;
+  }
   return stack.root;
 }
 

@@ -23,4 +23,6 @@ export interface OpenedImage {
 
 export interface Images {
   open(request: ImageRequest): Promise<OpenedImage>;
+  /** What a command prints in an image of this machine's architecture; for lists of versions. */
+  readonly printed?: (image: string, command: string) => Promise<string>;
 }

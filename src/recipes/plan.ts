@@ -58,12 +58,18 @@ export interface PlannedRecipe {
   close(): void;
 }
 
+/** Where versions come from, for {@link listVersions}. */
+export function sourcesOf({ web, images }: Pick<Ports, "web" | "images">): VersionSources {
+  const { printed } = images ?? {};
+  return { web, ...(printed !== undefined && { printed }) };
+}
+
 /** Works out what to ship. Nothing is written but the cache. */
 export async function planRecipe(request: RecipeRequest, ports: Ports): Promise<PlannedRecipe> {
   const { recipe } = request;
   const { file } = recipe;
   const architecture = pickArchitecture(file, request.architecture, recipe.name);
-  const sources: VersionSources = { web: ports.web };
+  const sources = sourcesOf(ports);
   const version = await pickVersion(request, sources);
   checkLock(request, version);
   const options = await readOptions(file, { ...request.lock?.options, ...request.options }, ports.context.env, sources);
