@@ -7,7 +7,7 @@ import { flixwrap, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const extension = join(work, "b3sum");
-const root = debianRoot(["b3sum"], "arm64");
+const root = debianRoot(["b3sum"], { architecture: "arm64" });
 
 beforeAll(() => {
   const { status, stderr } = flixwrap([

@@ -160,7 +160,7 @@ test("entries that cannot be served are told in one line", () => {
   writeFileSync(join(bad, "usr/bin/script"), "#!/usr/bin/python3 -u\n", { mode: 0o755 });
   const rows: [string[], RegExp][] = [
     [["/usr/bin/nothing"], /no such path.*\/usr\/bin\/nothing/],
-    [["/usr/bin/script"], /script.*#!\/usr\/bin\/python3 -u.*flatwrap/],
+    [["/usr/bin/script"], /script.*#!\/usr\/bin\/python3 -u.*package/],
     [["/bin/x"], /only hold \/usr and \/opt.*\/bin\/x:\/usr\/bin\/x/],
   ];
   for (const [entries, message] of rows) {

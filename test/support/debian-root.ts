@@ -1,16 +1,30 @@
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+interface RootChoice {
+  /** Debian's word: `arm64`. This machine's when undefined. */
+  readonly architecture?: string;
+  /** `trixie`; this machine's when undefined. */
+  readonly suite?: string;
+  /** Run the packages' scripts, as an image has it; otherwise they are only unpacked, which takes seconds. */
+  readonly configured?: boolean;
+}
+
 /**
- * A root with the given Debian packages and all they depend on, unpacked but not configured. Roots are kept
- * below the temporary folder, so that test files and runs share them; tests must not write into them.
+ * A root with the given Debian packages and all they depend on. Roots are kept below the temporary folder, so that
+ * test files and runs share them; tests must not write into them.
  */
-export function debianRoot(packages: readonly string[], architecture?: string): string {
-  const suite = /^VERSION_CODENAME=(\w+)/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? "bookworm";
+export function debianRoot(packages: readonly string[], choice: RootChoice = {}): string {
+  const own = /^VERSION_CODENAME=(\w+)/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? "bookworm";
+  const { architecture, suite = own, configured = false } = choice;
+  const variant = configured ? "minbase" : "extract";
   const names = packages.toSorted();
-  const root = join(tmpdir(), `flixwrap-root-${[suite, architecture, ...names].filter(Boolean).join("+")}`);
+  const key = createHash("sha256").update(names.join()).digest("hex").slice(0, 8);
+  const label = [suite, architecture, variant, names[0], key].filter(Boolean).join("-");
+  const root = join(tmpdir(), `flixwrap-root-${label}`);
   if (existsSync(root)) return root;
   // Two test files may want the same root at once: each builds its own, the first one to finish stays.
   const building = `${root}.${process.pid}`;
@@ -18,7 +32,7 @@ export function debianRoot(packages: readonly string[], architecture?: string): 
   const foreign = architecture === undefined ? [] : [`--arch=${architecture}`];
   execFileSync(
     "mmdebstrap",
-    ["--quiet", "--variant=extract", `--mode=${mode}`, ...foreign, `--include=${names.join(",")}`, suite, building],
+    ["--quiet", `--variant=${variant}`, `--mode=${mode}`, ...foreign, `--include=${names.join(",")}`, suite, building],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
   try {

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { debianRoot } from "./debian-root.ts";
 import type { Ended } from "./program.ts";
 
 /** A made-up immutable host: a root folder that extensions are laid over and commands run in. */
@@ -18,22 +19,15 @@ interface HostRun {
   readonly prefix?: readonly string[];
 }
 
-/** A host without any library: static busybox in /usr/bin, nothing else. */
+/** A host without any library: static busybox in /usr/bin with all its applets, nothing else. */
 export function busyboxHost(root: string): Host {
-  mkdirSync(join(root, "usr/bin"), { recursive: true });
-  for (const folder of ["etc", "proc", "dev", "tmp", "run", "usr/lib"])
+  for (const folder of ["etc", "proc", "dev", "tmp", "run", "usr/bin", "usr/lib"]) {
     mkdirSync(join(root, folder), { recursive: true });
-  symlinkSync("usr/bin", join(root, "bin"));
+  }
   symlinkSync("usr/lib", join(root, "lib"));
   symlinkSync("usr/lib", join(root, "lib64"));
   symlinkSync("bin", join(root, "usr/sbin"));
-  cpSync("/bin/busybox", join(root, "usr/bin/busybox"));
-  for (const applet of ["sh", "ls", "cat", "wget", "sleep", "env", "id"])
-    symlinkSync("busybox", join(root, "usr/bin", applet));
-  writeFileSync(join(root, "etc/os-release"), "ID=busybox\n");
-  writeFileSync(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n");
-  writeFileSync(join(root, "etc/group"), "root:x:0:\nnogroup:x:65534:\n");
-  return hostAt(root);
+  return furnish(root);
 }
 
 /** A {@link busyboxHost} whose C library is musl: Debian's, at the place every musl program looks for it. */
@@ -44,10 +38,33 @@ export function muslHost(root: string): Host {
   return host;
 }
 
-/** Lays a staged extension (a folder with usr/) over the host's own files, as the merge would. */
+/** A host with the C library of another Debian release. */
+export function glibcHost(root: string, suite: string): Host {
+  execFileSync("cp", ["-a", debianRoot(["libc6", "libgcc-s1", "libssl3t64", "zlib1g"], { suite }), root]);
+  return furnish(root);
+}
+
+/** busybox and the few files that programs look at. */
+function furnish(root: string): Host {
+  mkdirSync(join(root, "usr/bin"), { recursive: true });
+  if (!existsSync(join(root, "bin"))) symlinkSync("usr/bin", join(root, "bin"));
+  cpSync("/bin/busybox", join(root, "usr/bin/busybox"));
+  const applets = execFileSync("/bin/busybox", ["--list"], { encoding: "utf8" }).trim().split("\n");
+  for (const applet of applets.filter((name) => !name.startsWith("busybox"))) {
+    symlinkSync("busybox", join(root, "usr/bin", applet));
+  }
+  writeFileSync(join(root, "etc/os-release"), "ID=testhost\n");
+  const users = ["root:x:0:0:root:/tmp:/bin/sh", "daemon:x:1501:2502::/tmp:/bin/sh", "nobody:x:65534:65534::/:/bin/sh"];
+  writeFileSync(join(root, "etc/passwd"), `${users.join("\n")}\n`);
+  writeFileSync(join(root, "etc/group"), "root:x:0:\ndaemon:x:2502:\nnogroup:x:65534:\n");
+  writeFileSync(join(root, "etc/hosts"), "127.0.0.1 localhost testhost\n");
+  return hostAt(root);
+}
+
+/** Lays a staged extension (a folder with usr/) over the host's own files, as the merge would; by hard links. */
 export function merge(host: Host, extension: string): void {
-  execFileSync("cp", ["-a", "--", `${join(extension, "usr")}/.`, join(host.root, "usr")]);
-  if (existsSync(join(extension, "opt"))) execFileSync("cp", ["-a", "--", join(extension, "opt"), host.root]);
+  execFileSync("cp", ["-al", "--", `${join(extension, "usr")}/.`, join(host.root, "usr")]);
+  if (existsSync(join(extension, "opt"))) execFileSync("cp", ["-al", "--", join(extension, "opt"), host.root]);
 }
 
 function hostAt(root: string): Host {
