@@ -96,10 +96,10 @@ describe.each(modes)("$name", (mode) => {
 
   it.each([2, 6, 9, 15])("passes death by signal %i", (number) => {
     const { status, signal } = run(["kill", String(number)]);
-    const direct = spawnSync("sh", ["-c", `kill -${number} $$`]);
+    const expected = spawnSync("sh", ["-c", `kill -${number} $$`]);
     // bwrap is the parent and can only tell it as a shell does.
     if (mode.via === "bwrap") expect(status).toBe(128 + number);
-    else expect(signal).toBe(direct.signal);
+    else expect(signal).toBe(expected.signal);
   });
 
   it("passes much of standard input and output, and a closed one", () => {
@@ -213,8 +213,8 @@ describe.each(modes)("$name", (mode) => {
 
   it("leaves no mount and no process behind, also after kill -9", async () => {
     const mounts = readFileSync("/proc/self/mountinfo", "utf8");
-    const [tool, ...args] = [...mode.prefix, probe, "sleep", "60"];
-    const child = spawn(tool!, args, {
+    const [tool, ...args] = [...mode.prefix, probe, "sleep", "60"] as const;
+    const child = spawn(tool, args, {
       cwd: "/tmp",
       env: { PATH: "/usr/bin:/bin", ...env, ...mode.env },
       stdio: ["ignore", "pipe", "inherit"],
@@ -223,7 +223,7 @@ describe.each(modes)("$name", (mode) => {
     expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
     // Whoever held the namespaces open has gone by now.
     await vi.waitFor(() => expect(processesOf(`flatwrap\0${child.pid}\0`)).toEqual([]));
-    const running = processesOf("probe\0sleep\0" + "60");
+    const running = processesOf("probe\0sleep\x0060");
     expect(running.includes(child.pid!)).toBe(true);
     expect(running.length).toBe(mode.via === "unshare" ? 1 : 2);
     for (const pid of running) process.kill(pid, "SIGKILL");

@@ -1,4 +1,7 @@
-// terminal SCENE COMMAND...: runs a command on a terminal of its own and plays a user. Built by the tests.
+// Runs a command on a terminal of its own and plays the user in front of it. Built by the tests.
+//   terminal show COMMAND...             looks on
+//   terminal type WORD KEYS COMMAND...   types the keys when the word has appeared
+//   terminal stop COMMAND...             waits for "ready", stops the job, sees it continued, interrupts it
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -54,12 +57,17 @@ static void lead(char **command) {
 
 int main(int argc, char **argv) {
   struct winsize size = {.ws_row = 33, .ws_col = 77};
-  int master;
+  int master, types = argc > 4 && !strcmp(argv[1], "type");
   if (argc < 3) return 2;
-  if (forkpty(&master, NULL, NULL, &size) == 0) lead(argv + 2);
-  if (strcmp(argv[1], "show")) {
+  if (forkpty(&master, NULL, NULL, &size) == 0) lead(argv + (types ? 4 : 2));
+  if (types) {
+    show(master, argv[2]);
+    write(master, argv[3], strlen(argv[3]));
+  }
+  if (!strcmp(argv[1], "stop")) {
     show(master, "ready");
-    if (!strcmp(argv[1], "stop")) write(master, "\032", 1), show(master, "job stopped");
+    write(master, "\032", 1);
+    show(master, "job stopped");
     write(master, "\003", 1);
   }
   show(master, NULL);

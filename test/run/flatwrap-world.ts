@@ -124,6 +124,8 @@ export function runIn(
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ...env, ...mode.env },
     input,
     maxBuffer: 1 << 28,
+    timeout: 30_000,
+    killSignal: "SIGKILL",
   });
   return { pid, status, signal, stdout: stdout.toString("latin1"), stderr: stderr.toString() };
 }
