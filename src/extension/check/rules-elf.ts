@@ -34,8 +34,8 @@ export function* checkArchitecture({ elfFiles, architecture, releases, privateRo
     yield found("elf-any", "warning", release.node.path, { got: [...machines].join(", ") });
 }
 
-/** What the kernel starts through a loader: PT_INTERP. */
-const isProgram = (elf: ElfFile): boolean => elf.interpreter !== undefined;
+/** What the kernel starts through a loader; libc.so.6 can be started, too, but is a library by its soname. */
+const isProgram = (elf: ElfFile): boolean => elf.interpreter !== undefined && elf.soname === undefined;
 
 /**
  * Every program's loader and libraries lie inside the extension; programs of a private root are looked at from
