@@ -5,6 +5,7 @@ export { type DlopenLevel, dlopenLevels } from "./dlopen.ts";
 export { explainMissing } from "./explain.ts";
 export { type LoaderFacts, muslPathFile, readLoaderFacts } from "./facts.ts";
 export { loaderFamily } from "./family.ts";
+export { type PluginFolder, findPluginFolders } from "./plugins.ts";
 export { type LoaderPolicy, glibc, musl } from "./policy.ts";
 export type { LateRequest } from "./process.ts";
 export { type ResolveOptions, resolveClosure } from "./resolve.ts";

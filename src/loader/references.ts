@@ -22,11 +22,11 @@ export function readReferences(elf: ElfFile): Reference[] {
   const indices = referencedIndices(elf);
   if (table === undefined || indices.length === 0) return [];
   const count = indices.reduce((most, index) => Math.max(most, index), 0) + 1;
-  const symbols = Sym.readAll(elf, readMapped(elf, table, count * Sym.size(elf), "dynamic symbols"));
+  const symbols = readMapped(elf, table, count * Sym.size(elf), "dynamic symbols");
   const versions = readVersionIndices(elf, count);
   const readName = openDynamicStrings(elf);
   return indices.flatMap((index) => {
-    const symbol = symbols[index]!;
+    const symbol = Sym.read(elf, symbols, index * Sym.size(elf));
     if (symbol.shndx !== 0) return [];
     const version = (versions?.[index] ?? VER_NDX.GLOBAL) & 0x7fff;
     return [{ name: readName(symbol.name), binding: symbol.info >> 4, version }];

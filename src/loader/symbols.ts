@@ -69,9 +69,12 @@ function serves(symbols: Symbols, wanted: Symbols["wanted"][number], family: Pro
 /** STB_LOCAL is nobody else's; STB_GLOBAL and STB_GNU_UNIQUE must be found, STB_WEAK need not. */
 const STB = { LOCAL: 0, WEAK: 2 } as const;
 
+const largestInMemory = 512 * 1024 * 1024;
+
 function readSymbols(file: ElfFile): Symbols {
-  // Names lie all over the string table: one read of the file instead of one per name.
-  const elf: ElfFile = { ...file, source: memorySource(file.source.read(0, file.source.size)) };
+  // Tables and names lie all over the file: one read instead of thousands.
+  const { size } = file.source;
+  const elf: ElfFile = size > largestInMemory ? file : { ...file, source: memorySource(file.source.read(0, size)) };
   const definedVersions = readDefinedVersions(elf);
   const names = new Map([
     ...definedVersions.filter(({ base }) => !base).map(({ index, name }) => [index, name] as const),
