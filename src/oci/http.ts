@@ -40,7 +40,8 @@ export interface HttpOptions {
   readonly stall?: number;
 }
 
-const STALL = 60_000;
+/** The usual patience with a silent connection: milliseconds. */
+export const STALL = 60_000;
 const SOCKETS = 8;
 
 export function openHttp(options: HttpOptions = {}): HttpClient {
@@ -66,6 +67,7 @@ export function openHttp(options: HttpOptions = {}): HttpClient {
       const agent = await agentFor(url.protocol);
       const start = url.protocol === "http:" ? http.request : (await import("node:https")).request;
       return await new Promise<HttpAnswer>((resolve, reject) => {
+        let received: http.IncomingMessage | undefined;
         const sent = start(
           url,
           {
@@ -76,10 +78,13 @@ export function openHttp(options: HttpOptions = {}): HttpClient {
             signal: request.signal,
             timeout: options.stall ?? STALL,
           },
-          (body) => resolve({ url, status: body.statusCode ?? 0, headers: body.headers, body }),
+          (body) => {
+            received = body;
+            resolve({ url, status: body.statusCode ?? 0, headers: body.headers, body });
+          },
         );
         sent.once("error", reject);
-        sent.once("timeout", () => sent.destroy(stalled(url)));
+        sent.once("timeout", () => (received ?? sent).destroy(stalled(url)));
         sent.end(request.body);
       });
     },

@@ -6,11 +6,19 @@ import { LOOPBACK, NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
 import { denied, openAuthorization } from "./authorization.ts";
 import { findCredentials, parseCredentials } from "./credentials.ts";
 import { checkDigest, digestOf, parseDigest, type Digest } from "./digest.ts";
-import { discard, openHttp, readBody, type HttpAnswer, type HttpOptions } from "./http.ts";
+import { discard, openHttp, readBody, STALL, type HttpAnswer, type HttpOptions } from "./http.ts";
 import { MAX_MANIFEST, mediaTypes, type Descriptor } from "./manifest.ts";
 import { wordReference, type RegistryReference } from "./reference.ts";
 import { explainFailure, readProblem } from "./registry-errors.ts";
-import { interrupted, parseRetryAfter, Passing, usualRetries, withRetries, type RetryPolicy } from "./retry.ts";
+import {
+  interrupted,
+  parseRetryAfter,
+  Passing,
+  startRetries,
+  usualRetries,
+  withRetries,
+  type RetryPolicy,
+} from "./retry.ts";
 import type { ImageStore } from "./store.ts";
 
 export interface RegistryOptions extends HttpOptions {
@@ -73,24 +81,15 @@ export async function openRegistry(
     }
     throw new FlixwrapError("oci-registry", { what: "too many redirects", where: url.href });
   };
-  const patiently = async <T>(attempt: () => Promise<T>, progress?: () => number): Promise<T> => {
-    try {
-      return await withRetries(
-        policy,
-        signal,
-        async () => {
-          try {
-            return await attempt();
-          } catch (error) {
-            throw signal.aborted ? interrupted(error) : explainFailure(error, base.host);
-          }
-        },
-        progress,
-      );
-    } catch (error) {
-      throw signal.aborted ? interrupted(error) : error;
-    }
-  };
+  const explain = (error: unknown): unknown => (signal.aborted ? interrupted(error) : explainFailure(error, base.host));
+  const patiently = async <T>(attempt: () => Promise<T>): Promise<T> =>
+    await withRetries(startRetries(policy, signal), async () => {
+      try {
+        return await attempt();
+      } catch (error) {
+        throw explain(error);
+      }
+    });
   const urlOf = (kind: "manifests" | "blobs", name: string): URL =>
     new URL(`/v2/${reference.repository}/${kind}/${name}`, base);
   const getManifest = async (name: string): Promise<{ bytes: Buffer; mediaType: string }> =>
@@ -122,48 +121,29 @@ export async function openRegistry(
       return fetched?.digest === digest ? fetched.bytes : (await getManifest(digest)).bytes;
     },
     async *streamBlob(descriptor) {
-      const check = checkDigest(descriptor.digest, `${descriptor.digest} from ${base.host}`);
+      const { digest, size } = descriptor;
+      const check = checkDigest(digest, `${digest} from ${base.host}`);
+      const retries = startRetries(policy, signal);
       let done = 0;
-      let body: AsyncIterator<Uint8Array> | undefined;
-      const nextChunk = async (): Promise<Uint8Array | undefined> => {
-        if (done === descriptor.size && body === undefined && done > 0) return undefined;
-        body ??= (await openBody(descriptor, done))[Symbol.asyncIterator]();
+      for (let isWhole = false; !isWhole;) {
         try {
-          const next = await body.next();
-          if (!next.done) return next.value;
-          body = undefined;
-        } catch (error) {
-          body = undefined;
-          throw error;
-        }
-        if (done < descriptor.size) throw brokenOff(descriptor, done);
-        return undefined;
-      };
-      const openBody = async (from: Descriptor, offset: number): Promise<AsyncIterable<Uint8Array>> => {
-        const range: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
-        const answer = await request(urlOf("blobs", from.digest), range, "GET");
-        return bodyFrom(answer, offset);
-      };
-      try {
-        for (;;) {
-          const chunk = await patiently(nextChunk, () => done);
-          if (chunk === undefined) break;
-          done += chunk.length;
-          if (done > descriptor.size) {
-            throw new FlixwrapError("oci-size-mismatch", {
-              what: `wrong size of ${descriptor.digest}`,
-              where: base.host,
-              got: "more bytes",
-              wanted: `${descriptor.size}`,
-            });
+          const range: Record<string, string> = done === 0 ? {} : { range: `bytes=${done}-` };
+          const answer = await request(urlOf("blobs", digest), range, "GET");
+          for await (const chunk of steadyBody(answer, done, options.stall ?? STALL)) {
+            done += chunk.length;
+            if (done > size) throw wrongSize(digest, base.host, "more", size);
+            check.update(chunk);
+            yield chunk;
           }
-          check.update(chunk);
-          yield chunk;
+          if (done < size) throw brokenOff(descriptor, done);
+          isWhole = true;
+        } catch (error) {
+          await retries.pause(explain(error), done);
+          // What is missing may be nothing: the connection broke behind the last byte.
+          isWhole = done === size;
         }
-        check.finish();
-      } finally {
-        await body?.return?.();
       }
+      check.finish();
     },
     close: () => client.close(),
   };
@@ -178,28 +158,63 @@ const brokenOff = ({ digest, size }: Descriptor, done: number): Passing =>
     }),
   );
 
-/** The rest of a blob from `offset`; a server that ignores the range sends everything, and we skip. */
-async function* bodyFrom(answer: HttpAnswer, offset: number): AsyncGenerator<Uint8Array> {
-  let skip = 0;
-  if (answer.status === 206) {
-    const start = /^bytes (\d+)-/.exec(answer.headers["content-range"] ?? "")?.[1];
-    if (Number(start) !== offset) {
-      answer.body.destroy();
-      throw new FlixwrapError("oci-registry", {
-        what: "the registry sends another part of a blob than was asked for",
-        where: answer.url.host,
-        got: answer.headers["content-range"] ?? "no Content-Range",
-        wanted: `bytes ${offset}-`,
-      });
+const wrongSize = (digest: Digest, where: string, got: string, size: number): FlixwrapError =>
+  new FlixwrapError("oci-size-mismatch", {
+    what: `wrong size of ${digest}`,
+    where,
+    got: `${got} bytes`,
+    wanted: `${size}`,
+  });
+
+/** Bytes a second below which a connection is as good as dead. */
+const MIN_RATE = 1024;
+
+/**
+ * The rest of a blob from `offset`; a server that ignores the range sends everything, and we skip.
+ * @throws Passing when fewer bytes come than a living connection would bring.
+ */
+async function* steadyBody(answer: HttpAnswer, offset: number, stall: number): AsyncGenerator<Buffer> {
+  let skip = firstByte(answer, offset) === offset ? 0 : offset;
+  const body = (answer.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  let waited = 0;
+  let received = 0;
+  try {
+    for (;;) {
+      const asked = performance.now();
+      const next = await body.next();
+      if (next.done === true) return;
+      // Only our waiting counts: whoever takes the bytes may be slower.
+      waited += performance.now() - asked;
+      received += next.value.length;
+      if (waited > stall) {
+        if (received < (waited / 1000) * MIN_RATE) throw tooSlow(answer);
+        waited = 0;
+        received = 0;
+      }
+      const rest = next.value.subarray(Math.min(skip, next.value.length));
+      skip -= next.value.length - rest.length;
+      if (rest.length > 0) yield rest;
     }
-  } else {
-    skip = offset;
+  } finally {
+    answer.body.destroy();
   }
-  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-    const rest = chunk.subarray(Math.min(skip, chunk.length));
-    skip -= chunk.length - rest.length;
-    if (rest.length > 0) yield rest;
-  }
+}
+
+const tooSlow = (answer: HttpAnswer): Error =>
+  Object.assign(new Error("too slow"), { code: "ETIMEDOUT", host: answer.url.host });
+
+function firstByte(answer: HttpAnswer, offset: number): number {
+  if (answer.status !== 206) return 0;
+  const range = answer.headers["content-range"] ?? "";
+  const start = Number(/^bytes (\d+)-/.exec(range)?.[1]);
+  if (start === offset) return offset;
+  answer.body.destroy();
+  throw new FlixwrapError("oci-registry", {
+    what: "the registry sends another part of a blob than was asked for",
+    where: answer.url.host,
+    got: range || "no Content-Range",
+    wanted: `bytes ${offset}-`,
+  });
 }
 
 function redirectTarget(location: string, from: URL, insecure: boolean): URL {

@@ -28,24 +28,27 @@ export class Passing extends Error {
   }
 }
 
-/**
- * Repeats `attempt` while it throws {@link Passing}, with growing pauses. `progress` is looked at after a
- * failure: when it has grown, the count of tries starts anew.
- */
-export async function withRetries<T>(
-  policy: RetryPolicy,
-  signal: AbortSignal,
-  attempt: () => Promise<T>,
-  progress: () => number = () => 0,
-): Promise<T> {
-  let reached = progress();
-  for (let failed = 0; ;) {
-    try {
-      return await attempt();
-    } catch (error) {
+/** One piece of work and how often it has failed. */
+export interface Retries {
+  /**
+   * Waits before the next try. `done`: bytes there are by now; enough of them since the last failure, and the
+   * count of tries starts anew.
+   * @throws the error itself, or what a {@link Passing} one ends in when it has not passed.
+   */
+  pause(error: unknown, done?: number): Promise<void>;
+}
+
+/** Less is no progress: a server that gives a byte for each connection must not hold us for ever. */
+const MIN_PROGRESS = 64 << 10;
+
+export function startRetries(policy: RetryPolicy, signal: AbortSignal): Retries {
+  let failed = 0;
+  let reached = 0;
+  return {
+    async pause(error, done = 0) {
       if (!(error instanceof Passing)) throw error;
-      if (progress() > reached) {
-        reached = progress();
+      if (done - reached >= MIN_PROGRESS) {
+        reached = done;
         failed = 0;
       }
       failed += 1;
@@ -53,6 +56,17 @@ export async function withRetries<T>(
       // A spread of a fifth keeps many clients from coming back all at once.
       const usual = Math.min(policy.maxDelay, policy.firstDelay * 2 ** (failed - 1)) * (0.8 + 0.4 * Math.random());
       await sleep(Math.min(policy.maxAfter, error.after ?? usual), undefined, { signal });
+    },
+  };
+}
+
+/** Repeats `attempt` while it throws {@link Passing}, with growing pauses. */
+export async function withRetries<T>(retries: Retries, attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      await retries.pause(error);
     }
   }
 }
