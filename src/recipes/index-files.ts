@@ -1,4 +1,6 @@
-import { FlixwrapError } from "../core/errors.ts";
+import { formatChecksums } from "../extension/publish/checksums.ts";
+import { planUpdateFiles } from "../extension/publish/sysupdate.ts";
+import { branchOf, sortVersions } from "./version-order.ts";
 
 /** One published file of an extension. */
 export interface Published {
@@ -23,46 +25,54 @@ export function parseImageName(file: string): ImageName | undefined {
   return match === null ? undefined : { name: match[1]!, version: match[2]!, architecture: match[3]! };
 }
 
+export interface IndexOptions {
+  /** Folder of the server that has a folder for each extension; without it no update definitions are written. */
+  readonly url?: string;
+  /** Extensions that get a second definition which stays on the branch of a version: kubernetes -> minor. */
+  readonly branches?: ReadonlyMap<string, "major" | "minor">;
+  /** Whether the checksum files are signed. */
+  readonly signed?: boolean;
+  /** `2027-01-31`: the day after which clients warn that the index is stale. */
+  readonly bestBefore?: string;
+}
+
 /**
- * The index files of a server, by path: `NAME/SHA256SUMS` for each extension and `SHA256SUMS` for all. systemd-sysupdate
- * takes file names alone, each once and in one order, whatever folder the images were found in.
- * @throws FlixwrapError `recipe-index` for one name with two contents
+ * The index files of a server, by path: `SHA256SUMS` for all files, and for each extension `NAME/SHA256SUMS`,
+ * `NAME.conf` and `NAME.transfer`, and `NAME/NAME-vX.Y.conf` for each branch. The images themselves belong into
+ * `NAME/`, where the definitions look for them.
+ * @throws FlixwrapError `pack-checksums` for one name with two contents, `pack-sysupdate` for a bad address
  */
-export function planIndex(files: readonly Published[]): Map<string, string> {
-  const digests = new Map<string, string>();
-  const clashes: string[] = [];
-  for (const { file, sha256 } of files) {
-    const name = file.slice(file.lastIndexOf("/") + 1);
-    const before = digests.get(name);
-    if (before !== undefined && before !== sha256) clashes.push(`${name}: ${before} and ${sha256}`);
-    digests.set(name, sha256);
-  }
-  if (clashes.length > 0)
-    throw new FlixwrapError("recipe-index", {
-      what: "several files have one name but not one content",
-      items: clashes,
-    });
-  const index = new Map<string, string>([["SHA256SUMS", wordSums(digests)]]);
-  const names = new Set([...digests.keys()].flatMap((file) => parseImageName(file)?.name ?? []));
-  for (const name of [...names].sort()) {
-    const own = [...digests].filter(([file]) => ownerOf(file, names) === name);
-    index.set(`${name}/SHA256SUMS`, wordSums(new Map(own)));
+export function planIndex(files: readonly Published[], options: IndexOptions = {}): Map<string, string> {
+  const plain = files.map(({ file, sha256 }) => ({ name: file.slice(file.lastIndexOf("/") + 1), sha256 }));
+  const images = plain.flatMap(({ name }) => parseImageName(name) ?? []);
+  const names = [...new Set(images.map(({ name }) => name))].sort();
+  const index = new Map([["SHA256SUMS", formatChecksums(plain, options.bestBefore)]]);
+  for (const name of names) {
+    const own = plain.filter((file) => ownerOf(file.name, names) === name);
+    index.set(`${name}/SHA256SUMS`, formatChecksums(own, options.bestBefore));
+    if (options.url === undefined) continue;
+    const source = { name, url: `${options.url.replace(/\/*$/, "")}/${name}/`, verify: options.signed ?? false };
+    for (const file of planUpdateFiles(source)) index.set(file.name, file.text);
+    for (const track of tracksOf(
+      images.filter((image) => image.name === name),
+      options.branches?.get(name),
+    )) {
+      for (const file of planUpdateFiles({ ...source, track })) index.set(`${name}/${file.name}`, file.text);
+    }
   }
   return index;
 }
 
+/** `v1.32` of kubernetes' v1.32.2: the branches that some images belong to, as their versions are written. */
+function tracksOf(images: readonly ImageName[], level: "major" | "minor" | undefined): string[] {
+  if (level === undefined) return [];
+  return sortVersions(images.map(({ version }) => (version.startsWith("v") ? "v" : "") + branchOf(version, level)));
+}
+
 /** The extension a file belongs to; of `docker` and `docker-compose`, the longer name that fits. */
-function ownerOf(file: string, names: ReadonlySet<string>): string | undefined {
+function ownerOf(file: string, names: readonly string[]): string | undefined {
   const image = parseImageName(file);
   if (image !== undefined) return image.name;
   const stem = file.replace(/\.(conf|transfer)$/, "");
-  return [...names]
-    .filter((name) => stem === name || stem.startsWith(`${name}-`))
-    .sort((a, b) => b.length - a.length)[0];
+  return names.filter((name) => stem === name || stem.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0];
 }
-
-const wordSums = (digests: ReadonlyMap<string, string>): string =>
-  [...digests]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([file, sha256]) => `${sha256}  ${file}\n`)
-    .join("");

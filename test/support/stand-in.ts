@@ -5,7 +5,8 @@ import { join } from "node:path";
 
 /**
  * A small real program that stands in for an upstream's: prints its name and arguments; with NOTIFY_SOCKET in its
- * environment it reports readiness as a service does (sd_notify(3)) and waits for its end.
+ * environment it reports readiness as a service does (sd_notify(3)) and waits for its end, as the servers among the
+ * programs do without it when systemd starts them.
  */
 const source = String.raw`
 #include <stdio.h>
@@ -31,6 +32,9 @@ int main(int count, char **words) {
   fflush(stdout);
   const char *socket_path = getenv("NOTIFY_SOCKET");
   if (socket_path) { tell(socket_path, "READY=1"); for (;;) pause(); }
+  static const char *servers[] = { "nats-server", "wasmcloud", "ollama", "kubelet" };
+  for (int i = 0; getenv("INVOCATION_ID") && i < 4; i++)
+    if (strstr(words[0], servers[i])) for (;;) pause();
   return 0;
 }
 `;

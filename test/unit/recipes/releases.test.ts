@@ -160,13 +160,38 @@ describe("planIndex", () => {
     });
   });
 
+  it("writes update definitions, for branches too where the recipe has them", () => {
+    const index = planIndex(
+      [
+        { file: "kubernetes-v1.32.2-arm64.raw", sha256: a },
+        { file: "kubernetes-v1.32.10-arm64.raw", sha256: a },
+        { file: "kubernetes-v1.31.6-arm64.raw", sha256: a },
+        { file: "docker-24.0.9-x86-64.raw", sha256: b },
+      ],
+      { url: "https://example.org/extensions", branches: new Map([["kubernetes", "minor"]]) },
+    );
+    expect([...index.keys()].sort()).toEqual([
+      "SHA256SUMS",
+      "docker.conf",
+      "docker.transfer",
+      "docker/SHA256SUMS",
+      "kubernetes.conf",
+      "kubernetes.transfer",
+      "kubernetes/SHA256SUMS",
+      "kubernetes/kubernetes-v1.31.conf",
+      "kubernetes/kubernetes-v1.31.transfer",
+      "kubernetes/kubernetes-v1.32.conf",
+      "kubernetes/kubernetes-v1.32.transfer",
+    ]);
+    expect(index.get("kubernetes.conf")).toContain(
+      "Path=https://example.org/extensions/kubernetes/\nMatchPattern=kubernetes-@v-%a.raw\n",
+    );
+    expect(index.get("kubernetes/kubernetes-v1.32.conf")).toContain("MatchPattern=kubernetes-v1.32.@v-%a.raw\n");
+  });
+
   it("refuses one name with two contents", () => {
-    expect(() =>
-      planIndex([
-        { file: "x/a-1-arm64.raw", sha256: a },
-        { file: "y/a-1-arm64.raw", sha256: b },
-      ]),
-    ).toThrow(/several files have one name.*\n {2}a-1-arm64\.raw: a+ and b+/);
+    const files = ["x", "y"].map((folder, at) => ({ file: `${folder}/a-1-arm64.raw`, sha256: at === 0 ? a : b }));
+    expect(() => planIndex(files)).toThrow(/two files of one name.*a-1-arm64\.raw/);
   });
 
   it.each([
