@@ -2,10 +2,10 @@ import { FlixwrapError } from "../core/errors.ts";
 import type { ElfFile } from "../elf/file.ts";
 import { type DlopenEntry, dlopenEntriesOf, readNotes } from "../elf/notes.ts";
 import type { LateRequest } from "./process.ts";
-import type { Asker } from "./search.ts";
+import type { Asker } from "./world.ts";
 
 /** How much of what objects declare in `.note.dlopen` (UAPI.12) comes along; each level includes those before it. */
-export const dlopenLevels = ["none", "required", "recommended", "suggested"] as const;
+const dlopenLevels = ["none", "required", "recommended", "suggested"] as const;
 export type DlopenLevel = (typeof dlopenLevels)[number];
 
 /** What an object declares that it loads by dlopen(3), up to a level. */

@@ -1,6 +1,6 @@
 import { baseName } from "../core/paths.ts";
 import type { LoaderPolicy } from "./policy.ts";
-import type { Asker } from "./search.ts";
+import type { Asker } from "./world.ts";
 
 /**
  * The names under which a process knows its objects: a request for one of them is answered without a search. The

@@ -1,8 +1,10 @@
 import type { RootPath } from "../core/paths.ts";
+import { expandName } from "./candidates.ts";
 import type { Process, SearchRule } from "./closure.ts";
 import type { GrowingClosure } from "./growing-closure.ts";
 import { LoadedNames } from "./loaded-names.ts";
-import { type Asker, type SearchWorld, expandName, isTwinOfLoader, search } from "./search.ts";
+import { isTwinOfLoader, search } from "./search.ts";
+import type { Asker, SearchWorld } from "./world.ts";
 
 /** What an object will load by dlopen(3). */
 export interface LateRequest {

@@ -12,7 +12,7 @@ import { openLoaders } from "./loaders.ts";
 import { openLocator } from "./locate.ts";
 import { openObjects } from "./objects.ts";
 import { type LateRequest, loadProcess } from "./process.ts";
-import type { Asker, SearchWorld } from "./search.ts";
+import type { Asker, SearchWorld } from "./world.ts";
 
 export interface ResolveOptions {
   /** Shared libraries and plug-ins that are wanted by themselves, each loaded as `ld.so --list` would. */
