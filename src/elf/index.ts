@@ -4,6 +4,8 @@ export { planEdits, type ElfEdits, type ElfPatch } from "./edit.ts";
 export type { Growth, GrowthLimits } from "./draft.ts";
 export type { FlagEdit, NeededEdits, RunPath } from "./edit-dynamic.ts";
 export { findString, readSystemDirectories } from "./find.ts";
+export { nameMachine } from "./machines.ts";
+export { nameOf } from "./constants.ts";
 export { DF, DF_1, DT, EM, ET, PF, PT, SHN, SHT } from "./constants.ts";
 export { readSections } from "./sections.ts";
 export type { Format } from "./layout.ts";

@@ -5,7 +5,6 @@ import {
   PF,
   planEdits,
   PT,
-  readElf,
   readSections,
   SHT,
   type ElfEdits,
@@ -13,7 +12,7 @@ import {
   type ElfPatch,
 } from "../../elf/index.ts";
 import { isSystemError } from "../../host/system-error.ts";
-import { openFile, savePatch, type FileOnDisk } from "../elf/disk.ts";
+import { editFiles } from "../elf/edit-files.ts";
 import { nameOsAbi, parseOsAbi } from "./abi.ts";
 import { OptionProblem, parsePatchelf, wordHelp, type PatchelfRequest } from "./options.ts";
 import { parseRenameMap } from "./rename-map.ts";
@@ -59,32 +58,22 @@ function wordProblem(error: FlixwrapError | OptionProblem): string {
   return `${familiarWords[error.code] ?? ""}${error.message}`;
 }
 
-/** All files are planned before the first is written: when one is bad, none is changed. */
 function patch(request: PatchelfRequest, world: PatchelfWorld): void {
-  const opened: FileOnDisk[] = [];
   const debug = request.debug || world.env["PATCHELF_DEBUG"] !== undefined;
-  try {
-    const planned = request.files.map((path): [string, ElfPatch] => {
-      const file = openFile(path);
-      opened.push(file);
-      const elf = readElf(file.source, path);
-      checkSections(elf, (warning) => world.err(`warning: ${warning}\n`));
-      world.out(wordPrints(elf, request));
-      const edits = toEdits(elf, request);
-      const limits = {
-        payload: "move",
-        keepOld: request.keepOldSections,
-        ...(request.pageSize === undefined ? {} : { pageSize: request.pageSize }),
-      } as const;
-      return [path, planEdits(elf, edits, limits)];
-    });
-    for (const [path, plan] of planned) {
-      if (debug) world.err(wordPlan(path, plan));
-      savePatch(path, plan, request.output);
-    }
-  } finally {
-    for (const { close } of opened) close();
-  }
+  const limits = {
+    payload: "move",
+    keepOld: request.keepOldSections,
+    ...(request.pageSize === undefined ? {} : { pageSize: request.pageSize }),
+  } as const;
+  const plan = (elf: ElfFile): ElfPatch => {
+    checkSections(elf, (warning) => world.err(`warning: ${warning}\n`));
+    world.out(wordPrints(elf, request));
+    return planEdits(elf, toEdits(elf, request), limits);
+  };
+  editFiles(request.files, plan, {
+    ...(request.output === undefined ? {} : { output: request.output }),
+    onPlan: (path, planned) => void (debug && world.err(wordPlan(path, planned))),
+  });
 }
 
 function wordPlan(path: string, { changes, growth, size }: ElfPatch): string {
