@@ -10,6 +10,7 @@ import type { Terminal } from "./report.ts";
 
 const shortNames: Readonly<Record<string, readonly string[]>> = {
   flix: ["flix"],
+  flatwrap: ["flatwrap"],
 };
 
 const terminal: Terminal = {

@@ -24,6 +24,13 @@ const parseSeconds = (text: string): number => {
   return Number(text);
 };
 
+const parseCount = (text: string): number => {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("wanted a whole number.");
+  return Number(text);
+};
+
+const formatNames = ["squashfs", "erofs", "ext4", "ext2", "btrfs", "tar", "dir"];
+
 const parsePlatform = (text: string): string => {
   const [system, architecture = system, variant] = text.includes("/") ? text.split("/") : ["linux", text];
   const row = findArchitecture(architecture ?? "");
@@ -53,36 +60,112 @@ export const imageOptions: readonly OptionRow[] = [
   },
 ];
 
-/** What the extension is and where it goes. */
+/** What the extension is. */
 export const extensionOptions: readonly OptionRow[] = [
-  { flags: "-o, --output <file>", help: "the image to write (default: NAME.raw, or the folder NAME for --format dir)" },
-  {
-    flags: "--format <format>",
-    env: "FORMAT",
-    choices: ["squashfs", "dir"],
-    default: "squashfs",
-    help: "what to write",
-  },
-  {
-    flags: "--prefix <folder>",
-    default: "/usr/lib/flixwrap",
-    help: "folder for the private files; they go to PREFIX/NAME",
-  },
   {
     flags: "--os <id>",
     env: "OS",
     default: "_any",
     help: "ID= of the hosts that may merge it; flatcar adds SYSEXT_LEVEL=1.0",
   },
-  { flags: "--reload", help: "ask systemd (>= 255) to reload its units after the merge" },
+  { flags: "--version-id <version>", help: "VERSION_ID= of the hosts that may merge it" },
+  { flags: "--sysext-level <level>", help: "SYSEXT_LEVEL= of the hosts that may merge it" },
+  { flags: "--scope <scope>", repeatable: true, help: "SYSEXT_SCOPE=: system, initrd, portable" },
+  {
+    flags: "--reload",
+    help: "ask systemd (>= 255) to reload its units after the merge; set by itself when units are shipped",
+  },
+  {
+    flags: "--restart-unit <unit>",
+    repeatable: true,
+    help: "unit that a newer systemd (>= 262) restarts after the merge",
+  },
+  { flags: "--reload-or-restart-unit <unit>", repeatable: true, help: "the same, reloaded where it can be" },
+  {
+    flags: "--enable <unit>",
+    repeatable: true,
+    help: "start this unit on the host, by its own [Install] section; taken from the image when it is no PATH",
+  },
+  {
+    flags: "--upholds <form>",
+    choices: ["drop-in", "symlink"],
+    default: "drop-in",
+    help: "how a unit is enabled; symlink needs systemd >= 254",
+  },
+  { flags: "--no-state", help: "no folders in /var for the packages of the programs" },
+  { flags: "--no-users", help: "no users and groups for units and files" },
+  { flags: "--no-papers", help: "no bills of materials and no manifest inside the extension" },
   { flags: "--allow-suid", help: "keep setuid and setgid bits, which are refused otherwise" },
   { flags: "--keep-owners", help: "keep the image's owners instead of root for every file" },
+];
+
+/** Files of /etc; `flatwrap` has another meaning for --etc. */
+export const etcOptions: readonly OptionRow[] = [
+  {
+    flags: "--etc <path>",
+    repeatable: true,
+    help: "ship this path of the image's /etc; the host copies it to its own /etc unless it is there (tmpfiles.d)",
+  },
+];
+export const shipEtcOptions: readonly OptionRow[] = [{ ...etcOptions[0]!, flags: "--ship-etc <path>" }];
+
+/** Where a converter puts private files. */
+export const prefixOptions: readonly OptionRow[] = [
+  {
+    flags: "--prefix <folder>",
+    default: "/usr/lib/flixwrap",
+    help: "folder for the private files; they go to PREFIX/NAME",
+  },
+];
+
+/** What is written. */
+export const packOptions: readonly OptionRow[] = [
+  { flags: "-o, --output <file>", help: "the image to write (default: NAME.raw, or the folder NAME for --format dir)" },
+  { flags: "--image-version <version>", help: "write NAME-VERSION-ARCH.raw, as systemd-sysupdate wants it" },
+  { flags: "--format <format>", env: "FORMAT", choices: formatNames, default: "squashfs", help: "what to write" },
+  {
+    flags: "--compression <name>",
+    help: "zstd (default), xz, lz4, gzip for squashfs; lz4hc (default), lz4, lzma, deflate, zstd, none for erofs",
+  },
+  { flags: "--level <number>", parse: parseCount, help: "the compressor's level, where it has levels" },
+  { flags: "--block-size <bytes>", parse: parseCount, help: "bytes of a data block, where the format has a choice" },
+  {
+    flags: "--size <bytes>",
+    parse: parseCount,
+    help: "bytes of the file system, for ext2 and ext4 (default: as small as may be)",
+  },
   {
     flags: "--epoch <seconds>",
     env: "SOURCE_DATE_EPOCH",
     default: "0",
     parse: parseSeconds,
     help: "time stamp of every file",
+  },
+];
+
+/** What is written beside the image. */
+export const publishOptions: readonly OptionRow[] = [
+  { flags: "--checksums", help: "SHA256SUMS.NAME" },
+  { flags: "--gpg-key <key>", help: "sign it with this key of GnuPG: SHA256SUMS.NAME.gpg" },
+  {
+    flags: "--update-url <url>",
+    help: "NAME.transfer and NAME.conf for systemd-sysupdate, from this folder of a server",
+  },
+  { flags: "--butane", help: "NAME.butane.yaml, which installs it on Flatcar; needs --update-url" },
+  { flags: "--sbom", help: "NAME.spdx.json and NAME.cdx.json: the packages whose files are shipped" },
+];
+
+/** What is checked before anything is packed. */
+export const checkOptions: readonly OptionRow[] = [
+  {
+    flags: "--no-check <rule>",
+    repeatable: true,
+    help: "let this finding pass; its name stands in brackets behind it",
+  },
+  {
+    flags: "--host-profile <name>",
+    repeatable: true,
+    help: "only check against these hosts: flatcar, fedora-atomic, debian, alpine (default: all)",
   },
 ];
 
@@ -126,7 +209,7 @@ export function toOption(row: OptionRow, env: Context["env"]): Option {
   const words = env[row.env ?? ""]?.split(/\s+/).filter((word) => word !== "") ?? [];
   if (words.length > 0) option.default(words, `from ${row.env}`);
   // The first one on the command line replaces the default, the others join it.
-  return option.argParser((text: string, sofar: readonly string[] | undefined) =>
-    sofar === undefined || sofar === words ? [text] : [...sofar, text],
+  return option.argParser((text: string, sofar: unknown) =>
+    Array.isArray(sofar) && sofar !== words ? [...(sofar as string[]), text] : [text],
   );
 }

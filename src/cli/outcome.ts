@@ -1,20 +1,20 @@
 import { printable } from "../core/errors.ts";
-import type { Outcome } from "../convert.ts";
+import type { Outcome } from "../convert/convert.ts";
 import type { Action } from "../extension/plan.ts";
 import type { Terminal } from "./report.ts";
 
 /** The result of a conversion on stdout: the plan after a dry run, else the file. */
 export function printOutcome(terminal: Terminal, outcome: Outcome, json: boolean): void {
-  const { file, plan, image } = outcome;
+  const { file, plan, image, beside } = outcome;
   if (json) {
     const actions = file === undefined ? { actions: plan.actions.map(describeAction) } : {};
     terminal.out(
-      `${JSON.stringify({ image, ...(file === undefined ? {} : { file }), warnings: plan.warnings, ...actions })}\n`,
+      `${JSON.stringify({ image, ...(file === undefined ? {} : { file, beside }), warnings: plan.warnings, ...actions })}\n`,
     );
     return;
   }
   if (file === undefined) for (const action of plan.actions) terminal.out(`${printable(wordAction(action))}\n`);
-  else terminal.out(`${file.path}\n`);
+  else for (const path of [file.path, ...beside]) terminal.out(`${path}\n`);
 }
 
 /** One line: what happens, where, from what, why. */

@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { flixCommand } from "./flix.ts";
+import { flatwrapCommand, flixCommand, packCommand } from "./converters.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
 import { readVersion } from "../version.ts";
 
@@ -46,7 +46,7 @@ function buildProgram(session: Session): Command {
     .showHelpAfterError("(--help lists what is possible)")
     .configureOutput({ writeOut: out, writeErr: err })
     .exitOverride();
-  for (const command of [flixCommand(session)]) {
+  for (const command of [flixCommand(session), flatwrapCommand(session), packCommand(session)]) {
     program.addCommand(command.copyInheritedSettings(program));
   }
   return program;

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { parseArgsStringToArgv } from "string-argv";
-import type { Context } from "./core/context.ts";
-import { FlixwrapError } from "./core/errors.ts";
-import type { ExtensionTree } from "./extension/tree.ts";
-import { runIsolated } from "./host/isolate.ts";
-import { withTempFolder } from "./host/temp.ts";
-import { stageTree } from "./pack/stage.ts";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import type { ExtensionTree } from "../extension/tree.ts";
+import { runIsolated } from "../host/isolate.ts";
+import { withTempFolder } from "../host/temp.ts";
+import { stageTree } from "../pack/stage.ts";
 
 const shownLines = 5;
 

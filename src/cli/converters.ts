@@ -1,0 +1,131 @@
+import { Command } from "commander";
+import type { Outcome } from "../convert/convert.ts";
+import type { ConvertOptions, Request } from "../convert/request.ts";
+import { type RawFlatwrapOptions, flatwrapOptionRows } from "../wrap/flatwrap/options.ts";
+import {
+  checkOptions,
+  etcOptions,
+  extensionOptions,
+  imageOptions,
+  lateOptions,
+  type OptionRow,
+  packOptions,
+  prefixOptions,
+  publishOptions,
+  runOptions,
+  shipEtcOptions,
+  toOption,
+} from "./options.ts";
+import { printOutcome } from "./outcome.ts";
+import type { Session } from "./program.ts";
+
+const references = `
+IMAGE is a registry reference (alpine:latest, localhost:5000/tools@sha256:…), an OCI layout (oci:FOLDER:TAG), an archive
+(oci-archive:FILE, docker-archive:FILE, tar:FILE) or a folder (dir:./rootfs). PATH is a program, a file or a folder of the
+image; SOURCE:TARGET places it elsewhere.
+`;
+
+const flixExamples = `${references}
+Examples:
+  $ flix alpine:latest b3sum /usr/bin/b3sum
+  $ flix --smoke 'nginx -v' debian:12 nginx /usr/sbin/nginx /usr/share/nginx --enable nginx.service
+  $ flix dir:./rootfs tool /bin/tool:/usr/bin/tool
+  $ flix --dry-run oci:./layout:v1 tool /usr/bin/tool
+`;
+
+const flatwrapExamples = `${references}
+Examples:
+  $ flatwrap --etc chroot alpine:latest htop /usr/bin/htop
+  $ flatwrap --only-needed debian:12 python /usr/bin/python3
+  $ ETCMAP=chroot flatwrap dir:./rootfs htop /usr/bin/htop
+`;
+
+const packExamples = `
+Examples:
+  $ flixwrap pack ./tree mytool
+  $ flixwrap pack --format erofs --os flatcar --enable mytool.service ./tree mytool
+`;
+
+const common = [...extensionOptions, ...packOptions, ...publishOptions, ...checkOptions, ...runOptions];
+
+/** `flix IMAGE NAME PATH…` */
+export function flixCommand(session: Session): Command {
+  return converter(session, "flix", [...imageOptions, ...prefixOptions, ...lateOptions, ...etcOptions, ...common])
+    .description("Take programs out of an image, with their loader and libraries, into a system extension.")
+    .argument("<image>", "where the program is")
+    .argument("<name>", "the extension's name; NAME.raw is written")
+    .argument("<path...>", "what to take: PATH or SOURCE:TARGET")
+    .addHelpText("after", flixExamples)
+    .action(async (source: string, name: string, entries: string[], options: Options) => {
+      await run(session, {
+        converter: "flix",
+        source,
+        name,
+        entries,
+        options: { ...options, ...shipped(options.etc) },
+      });
+    });
+}
+
+/** `flatwrap IMAGE NAME PATH…` */
+export function flatwrapCommand(session: Session): Command {
+  return converter(session, "flatwrap", [
+    ...imageOptions,
+    ...prefixOptions,
+    ...flatwrapOptionRows,
+    ...shipEtcOptions,
+    ...common,
+  ])
+    .description("Ship an image's root as a whole; its programs run in their own view of the file system.")
+    .argument("<image>", "where the program is")
+    .argument("<name>", "the extension's name; NAME.raw is written")
+    .argument("<path...>", "entry points, units and data: PATH or SOURCE:TARGET")
+    .addHelpText("after", flatwrapExamples)
+    .action(async (source: string, name: string, entries: string[], options: Options & RawFlatwrapOptions) => {
+      const { etc, var: state, home, host, chroot, hostFiles, bind, exclude, onlyNeeded, unitMode, ...rest } = options;
+      const raw = { etc, var: state, home, host, chroot, hostFiles, bind, exclude, onlyNeeded, unitMode };
+      const flatwrap = Object.fromEntries(
+        Object.entries(raw).filter(([, value]) => value !== undefined),
+      ) as RawFlatwrapOptions;
+      await run(session, { converter: "flatwrap", source, name, entries, options: { ...rest, flatwrap } });
+    });
+}
+
+/** `flixwrap pack FOLDER NAME` */
+export function packCommand(session: Session): Command {
+  return converter(session, "pack", [...etcOptions, ...common])
+    .description("Pack a folder of one's own as a system extension, with the same finish and the same checks.")
+    .argument("<folder>", "its /usr and /opt are packed")
+    .argument("<name>", "the extension's name; NAME.raw is written")
+    .addHelpText("after", packExamples)
+    .action(async (folder: string, name: string, options: Options) => {
+      const source = /^[a-z-]+:/.test(folder) ? folder : `dir:${folder}`;
+      await run(session, {
+        converter: "pack",
+        source,
+        name,
+        entries: [],
+        options: { ...options, ...shipped(options.etc) },
+      });
+    });
+}
+
+/** What commander makes of the option rows. */
+type Options = ConvertOptions & { readonly json?: boolean; readonly quiet?: boolean; readonly etc?: unknown };
+
+const shipped = (etc: unknown): Pick<ConvertOptions, "shipEtc"> =>
+  Array.isArray(etc) ? { shipEtc: etc as string[] } : {};
+
+function converter(session: Session, name: string, rows: readonly OptionRow[]): Command {
+  const command = new Command(name);
+  for (const row of rows) command.addOption(toOption(row, session.env));
+  return command;
+}
+
+async function run(session: Session, request: Request & { readonly options: Options }): Promise<Outcome> {
+  const { json = false, quiet = false, ...options } = request.options;
+  const { convert } = await import("../convert/convert.ts");
+  const outcome = await convert({ ...request, options }, session.context({ json, quiet }));
+  printOutcome(session.terminal, outcome, json);
+  return outcome;
+}

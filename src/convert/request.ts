@@ -1,0 +1,65 @@
+import type { RawFlatwrapOptions } from "../wrap/flatwrap/options.ts";
+import type { DlopenLevel } from "../loader/index.ts";
+import type { Format } from "../pack/formats.ts";
+
+/** One conversion as the user asked for it. */
+export interface Request {
+  readonly converter: "flix" | "flatwrap" | "pack";
+  /** Reference of the image, as typed. */
+  readonly source: string;
+  readonly name: string;
+  /** `PATH` or `SOURCE:TARGET`; `pack` takes the folder as it is. */
+  readonly entries: readonly string[];
+  readonly options: ConvertOptions;
+}
+
+/** The names are those of the command line's options (docs/). */
+export interface ConvertOptions {
+  readonly platform?: string;
+  readonly creds?: string;
+  readonly cacheDir?: string;
+
+  readonly output?: string;
+  readonly format?: Format;
+  readonly compression?: string;
+  readonly level?: number;
+  readonly blockSize?: number;
+  readonly size?: number;
+  /** Seconds since 1970. */
+  readonly epoch?: number;
+  readonly keepOwners?: boolean;
+  readonly allowSuid?: boolean;
+
+  readonly prefix?: string;
+  readonly os?: string;
+  readonly versionId?: string;
+  readonly sysextLevel?: string;
+  readonly scope?: readonly string[];
+  readonly reload?: boolean;
+  readonly restartUnit?: readonly string[];
+  readonly reloadOrRestartUnit?: readonly string[];
+  readonly imageVersion?: string;
+
+  readonly enable?: readonly string[];
+  readonly upholds?: "drop-in" | "symlink";
+  readonly shipEtc?: readonly string[];
+  /** False with `--no-state`, `--no-users`, `--no-papers`. */
+  readonly state?: boolean;
+  readonly users?: boolean;
+  readonly papers?: boolean;
+
+  readonly hostProfile?: readonly string[];
+  readonly check?: readonly string[] | boolean;
+  readonly smoke?: readonly string[];
+  readonly dryRun?: boolean;
+
+  readonly checksums?: boolean;
+  readonly updateUrl?: string;
+  readonly gpgKey?: string;
+  readonly butane?: boolean;
+  readonly sbom?: boolean;
+
+  readonly lib?: readonly string[];
+  readonly dlopen?: DlopenLevel;
+  readonly flatwrap?: RawFlatwrapOptions;
+}
