@@ -37,8 +37,13 @@ export async function convert(request: Request, context: Context): Promise<Outco
   const opened = await openImage(reference, { ...options, context });
   try {
     const { rootfs } = opened;
-    const { reference: source, digest, platform } = opened.image;
-    const image = { reference: source, ...(digest && { digest }), ...(platform && { platform }) };
+    const { digest, platform } = opened.image;
+    // With its digest instead of a tag: what is said of the image stays true, however it was asked for.
+    const image = {
+      reference: digest === undefined ? opened.image.reference : rootfs.description,
+      ...(digest && { digest }),
+      ...(platform && { platform }),
+    };
     context.emit({ kind: "step", step: "image", detail: [rootfs.description, platform].filter(Boolean).join(" ") });
 
     const converted = planner(rootfs);
@@ -100,7 +105,7 @@ function finishOptions(request: Request, name: string, converted: Converted, ima
       converter,
       image: image.reference,
       ...defined({ digest: image.digest, platform: image.platform }),
-      command: rebuildCommand(request),
+      command: rebuildCommand({ ...request, source: image.reference }),
     },
   };
 }

@@ -69,7 +69,7 @@ test("the program and the metadata are what systemd wants to see", () => {
     /^ID=_any\nARCHITECTURE=(x86-64|arm64)\n/,
   );
   expect(readdirSync(extension)).toEqual(["usr"]);
-  expect(readdirSync(join(extension, "usr")).toSorted()).toEqual(["bin", "lib"]);
+  expect(readdirSync(join(extension, "usr")).toSorted()).toEqual(["bin", "lib", "share"]);
   const dynamic = sh(`readelf -lWd ${extension}/usr/bin/b3sum`);
   expect(dynamic).toMatch(/interpreter: \/usr\/lib\/flixwrap\/b3sum\/lib\S*\/ld-linux/);
   expect(dynamic).toMatch(/\(RPATH\).*\/usr\/lib\/flixwrap\/b3sum\/lib/);

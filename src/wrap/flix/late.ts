@@ -1,7 +1,7 @@
 import { minimatch } from "minimatch";
 import { FlixwrapError } from "../../core/errors.ts";
 import { baseName, join, type RootPath, rootPath } from "../../core/paths.ts";
-import { isElf, readElf } from "../../elf/index.ts";
+import { type ElfFile, isElf, readDefinedVersions, readElf } from "../../elf/index.ts";
 import type { LateRequest, LoadedObject } from "../../loader/index.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 
@@ -9,7 +9,7 @@ import type { Rootfs } from "../../oci/rootfs.ts";
 interface KnownLoad {
   /** Of the object's file name. */
   readonly object: RegExp;
-  readonly names: (rootfs: Rootfs) => readonly string[];
+  readonly names: (rootfs: Rootfs, elf: ElfFile) => readonly string[];
   readonly why: string;
 }
 
@@ -23,7 +23,11 @@ const knownLoads: readonly KnownLoad[] = [
   {
     // nss/nss_module.c: libnss_SERVICE.so.2 for the services of nsswitch.conf; since 2.34 files and dns are built in.
     object: /^libc\.so\.6(\.1)?$/,
-    names: (rootfs) => nssServices(rootfs).map((service) => `libnss_${service}.so.2`),
+    names: (rootfs, libc) => {
+      const isBuiltIn = readDefinedVersions(libc).some(({ name }) => name === "GLIBC_2.34");
+      const services = nssServices(rootfs).filter((service) => !isBuiltIn || !/^(files|dns)$/.test(service));
+      return services.map((service) => `libnss_${service}.so.2`);
+    },
     why: "looks up users and hosts (nsswitch.conf)",
   },
 ];
@@ -38,7 +42,7 @@ export function knownRequests(
     .filter(({ object }) => object.test(name))
     .flatMap(({ names, why }) =>
       // Looked for beside the library itself: what the image does not have there, it does not use.
-      names(rootfs)
+      names(rootfs, elf)
         .filter((wanted) => rootfs.resolve(join(node.path, "..", wanted)) !== undefined)
         .map((wanted) => ({ names: [wanted], required: false, why })),
     );
