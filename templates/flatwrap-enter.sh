@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2154,SC2016,SC1003
 # Sourced by every entry of @name@ with $flatwrap_program, $flatwrap_home and the program's arguments.
 #
 # In a new mount namespace, "root" beside this file becomes the read-only / and the host's parts listed in "mounts"
@@ -79,7 +79,6 @@ fi
 flatwrap_need unshare nsenter mount
 
 if [ $flatwrap_way = as-root ]; then
-    # shellcheck disable=SC2016 # expanded by the inner shell
     exec unshare -m --propagation slave sh -c '
         (cd "$1" && exec mount -a -T mounts 2>/dev/null)
         if [ / -ef /.. ]; then
@@ -94,7 +93,6 @@ fi
 # mount(8) wants to be root, the program shall not be: mounts are made from a user namespace whose root is the
 # caller, in the mount namespace of one below it, where the caller is itself. The process that holds the two
 # open until this one has joined them ends by itself.
-# shellcheck disable=SC2016 # expanded by the inner shells
 flatwrap_holder=$(unshare -U -r sh -c '
     unshare -U -m --propagation slave sh -c "$5" flatwrap "$4" >/dev/null 2>&1 </dev/null &
     tries=0
@@ -106,7 +104,7 @@ flatwrap_holder=$(unshare -U -r sh -c '
     exec nsenter -t $! -m sh -c "$6" flatwrap "$1" $!
 ' flatwrap "$flatwrap_home" "$flatwrap_user" "$flatwrap_group" $$ '
     tries=0
-    until [ "/proc/$1/ns/mnt" -ef /proc/self/ns/mnt ] || [ ! -d "/proc/$1" ] || [ $tries -gt 500 ]; do
+    until [ "/proc/$1/ns/mnt" -ef /proc/self/ns/mnt ] || [ ! -d "/proc/$1" ] || [ $tries -gt 1000 ]; do
         sleep 0.01
         tries=$((tries + 1))
     done

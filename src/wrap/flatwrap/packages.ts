@@ -17,7 +17,7 @@ interface Package {
 /**
  * Which paths of the root the packages around `entries` need: those that own them, with all they depend on, and
  * the one that owns `/bin/sh` (essential, so nobody names it). What no package owns is needed, too.
- * @throws FlixwrapError `wrap-no-package-database`.
+ * @throws FlixwrapError `wrap-no-package-database`, `wrap-no-owner`.
  */
 export function planNeeded(rootfs: Rootfs, entries: readonly RootPath[]): (path: RootPath) => boolean {
   const packages = readDpkg(rootfs) ?? readApk(rootfs);
@@ -45,11 +45,20 @@ export function planNeeded(rootfs: Rootfs, entries: readonly RootPath[]): (path:
     for (const name of item.provides) byName.set(name, [...(byName.get(name) ?? []), item]);
   }
 
-  const wanted = [...entries, rootPath("/bin/sh")].flatMap((entry) => {
+  const ownersOf = (entry: RootPath): Package[] => {
     const goal = rootfs.resolve(entry)?.path;
     return [real(entry), ...(goal === undefined ? [] : [goal])].flatMap((path) => owners.get(path) ?? []);
-  });
-  const needed = new Set<Package>(wanted);
+  };
+  const unowned = entries.filter((entry) => ownersOf(entry).length === 0);
+  if (unowned.length > 0) {
+    throw new FlixwrapError("wrap-no-owner", {
+      what: "no package owns what --only-needed shall keep",
+      where: rootfs.description,
+      got: unowned.join(", "),
+      hint: "leave parts out by --exclude instead",
+    });
+  }
+  const needed = new Set<Package>([...entries, rootPath("/bin/sh")].flatMap(ownersOf));
   for (const item of needed) {
     for (const group of item.depends) {
       const found = group.flatMap((name) => byName.get(name) ?? []);

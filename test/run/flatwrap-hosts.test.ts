@@ -1,0 +1,243 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { debianRoot } from "../support/debian-root.ts";
+import { scratch } from "../support/program.ts";
+import { makeMuslRoot } from "./flatwrap-busybox.ts";
+import { makeRoot, type Mode, modes, openToAll, readReport, runIn, stage, user } from "./flatwrap-world.ts";
+
+const folder = openToAll(scratch());
+const root = join(folder, "root");
+const tree = join(folder, "tree");
+const probe = join(tree, "usr/bin/probe");
+const asRoot = modes.find(({ name }) => name === "root, unshare");
+
+/** Runs in a root that is the given folder, with this machine's kernel interfaces. */
+const onHost = (host: string): readonly string[] =>
+  `bwrap --bind ${host} / --dev-bind /dev /dev --bind /proc /proc --bind /sys /sys --clearenv --setenv PATH /usr/bin:/bin`.split(
+    " ",
+  );
+
+beforeAll(async () => {
+  makeRoot(root);
+  await stage(root, tree, ["/usr/bin/probe"]);
+});
+
+describe("a host that has only busybox and musl, and neither /home nor /opt", () => {
+  const host = join(folder, "musl-host");
+  beforeAll(() => {
+    makeMuslRoot(host);
+    chmodSync(join(host, "tmp"), 0o777);
+    mkdirSync(join(host, "tmp/w"));
+    chmodSync(join(host, "tmp/w"), 0o777);
+    cpSync(join(tree, "usr"), join(host, "usr"), { recursive: true, verbatimSymlinks: true });
+  });
+
+  describe.each(modes.filter(({ via }) => via === "unshare"))("$name", ({ prefix, isUser }) => {
+    const run = (command: string) =>
+      runIn({ prefix: [...prefix, ...onHost(host), "sh", "-c"], env: {} }, [`cd /tmp/w && ${command}`], { env: {} });
+
+    it("gives the caller's identity, the working folder and devices", () => {
+      const { stdout, stderr } = run("probe && probe write /dev/null");
+      expect(stderr).toBe("");
+      expect(readReport(stdout.split("\n")[0]!)).toMatchObject({
+        cwd: "/tmp/w",
+        uid: isUser ? [user.uid, user.uid] : [0, 0],
+        gid: isUser ? [user.gid, user.gid] : [0, 0],
+      });
+      expect(stdout).toMatch(/\/dev\/null ok\n$/);
+    });
+
+    it("protects the root and passes the exit status", () => {
+      const { stdout } = run("probe make /usr/x /tmp/w/$$; probe exit 7; echo $?");
+      expect(stdout).toMatch(/^\/usr\/x EROFS\n\/tmp\/w\/\d+ ok\n7\n$/);
+    });
+
+    it("has nothing of the host's loader in its way", () => {
+      expect(run("probe read /etc/passwd /etc/own /home/x").stdout).toBe(
+        "/etc/passwd ok\n/etc/own ENOENT\n/home/x ENOENT\n",
+      );
+    });
+  });
+});
+
+describe("what cannot work is told in one line", () => {
+  // Root without CAP_SYS_ADMIN, as in containers.
+  const powerless = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+  it.each<[string, readonly string[], Record<string, string>, string]>([
+    ["no tool", [], { PATH: "/nowhere" }, "unshare is needed and not in PATH"],
+    [
+      "user namespaces are forbidden",
+      [
+        "unshare",
+        "-U",
+        "-r",
+        "sh",
+        "-c",
+        `echo 0 >/proc/sys/user/max_user_namespaces; exec ${powerless.join(" ")} "$@"`,
+        "sh",
+      ],
+      {},
+      "no user namespaces here (see user.max_user_namespaces), and no bwrap",
+    ],
+  ])("%s", (_, prefix, env, message) => {
+    const ran = runIn({ prefix, env: { NOBWRAP: "1" } }, [probe], { env: { FLATWRAP_ROOT: tree, ...env } });
+    expect(ran).toMatchObject({ status: 126, stdout: "", stderr: `flatwrap: /usr/bin/probe: ${message}\n` });
+  });
+
+  it("root without the right to mount makes a user namespace", () => {
+    if (asRoot === undefined) return;
+    const ran = runIn({ prefix: powerless, env: {} }, [probe], { env: { FLATWRAP_ROOT: tree } });
+    expect(ran.stderr).toBe("");
+    expect(readReport(ran.stdout)).toMatchObject({ uid: [0, 0], gid: [0, 0], cwd: "/tmp" });
+  });
+});
+
+describe.each(modes)("mapping: $name", (mode) => {
+  const at = async (name: string, options: Parameters<typeof stage>[3]): Promise<string> => {
+    const out = join(folder, `${name} ${mode.name}`);
+    return existsSync(out) ? out : stage(root, out, ["/usr/bin/probe"], options);
+  };
+  const run = (where: string, args: readonly string[], cwd = "/tmp") =>
+    runIn(mode, [join(where, "usr/bin/probe"), ...args], { env: { FLATWRAP_ROOT: where }, cwd });
+
+  it("the root's /etc, read-only, with single files of the host", async () => {
+    const where = await at("etc", { etc: "chroot" });
+    expect(run(where, ["read", "/etc/own", "/etc/passwd", "/etc/hosts", "/etc/fstab"]).stdout).toBe(
+      "/etc/own ok\n/etc/passwd ok\n/etc/hosts ok\n/etc/fstab ENOENT\n",
+    );
+    expect(run(where, ["write", "/etc/own"]).stdout).toMatch(/EROFS|EACCES/);
+    expect(run(where, ["make", "/etc/x"]).stdout).toBe("/etc/x EROFS\n");
+  });
+
+  it("the host's /etc with the root's own loader cache before it", async () => {
+    expect(run(tree, ["read", "/etc/own"]).stdout).toBe("/etc/own ENOENT\n");
+    const cache = readFileSync(join(root, "etc/ld.so.cache"));
+    const shown = runIn(mode, [probe, "cat"], { env: { FLATWRAP_ROOT: tree }, input: cache });
+    expect(shown.stdout.length).toBe(cache.length);
+  });
+
+  it("binds: writable, read-only, under another name, single files", async () => {
+    const data = join(folder, "some data, odd 'name'");
+    mkdirSync(join(data, "below"), { recursive: true });
+    writeFileSync(join(data, "file"), "x");
+    for (const path of [data, join(data, "below"), join(data, "file")]) chmodSync(path, 0o777);
+    const bind = [`${data}:/data`, `${data}:/sealed:ro`, `${join(data, "file")}:/etc-like/file:ro:file`];
+    const where = await at("binds", { bind });
+    const name = mode.name.replace(/\W/g, "");
+    expect(run(where, ["make", `/data/${name}`, `/data/below/${name}`, `/sealed/x${name}`]).stdout).toBe(
+      `/data/${name} ok\n/data/below/${name} ok\n/sealed/x${name} EROFS\n`,
+    );
+    expect(run(where, ["write", "/etc-like/file", "/sealed/file"]).stdout).toBe(
+      "/etc-like/file EROFS\n/sealed/file EROFS\n",
+    );
+    expect(existsSync(join(data, name))).toBe(true);
+  });
+
+  it("a bind that this host does not have is told in one line", async () => {
+    const where = await at("missing", { bind: ["/no such:/x"] });
+    expect(run(where, [])).toMatchObject({
+      status: 126,
+      stdout: "",
+      stderr: "flatwrap: /usr/bin/probe: this host has no /no such\n",
+    });
+  });
+});
+
+describe("a wrapped program that calls another one", () => {
+  // The second wrapper runs by the first root's own sh, unshare, nsenter, mount and bwrap.
+  const outer = join(folder, "outer");
+  beforeAll(async () => {
+    await stage(
+      debianRoot(["dash", "coreutils", "util-linux", "mount", "bubblewrap"]),
+      outer,
+      ["/bin/dash:/usr/bin/outer"],
+      {},
+      "outer",
+    );
+  });
+  const pairs = modes.flatMap((first) =>
+    modes
+      .filter(({ isUser }) => isUser === first.isUser)
+      .map((second): [string, string, Mode, Mode] => [first.name, second.via, first, second]),
+  );
+  it.each(pairs)("%s, then %s", (_, __, first, second) => {
+    const set = Object.entries(second.env).map((pair) => pair.join("="));
+    const unset = Object.keys(first.env).filter((name) => !(name in second.env));
+    const inner = `unset ${unset.join(" ")} _; ${set.map((word) => `export ${word};`).join(" ")} FLATWRAP_ROOT=${tree} exec ${probe}`;
+    const ran = runIn(first, [join(outer, "usr/bin/outer"), "-c", inner], { env: { FLATWRAP_ROOT: outer } });
+    expect(ran.stderr).toBe("");
+    const { uid, gid, cwd } = readReport(ran.stdout);
+    expect({ uid, gid, cwd }).toEqual({
+      uid: first.isUser ? [user.uid, user.uid] : [0, 0],
+      gid: first.isUser ? [user.gid, user.gid] : [0, 0],
+      cwd: "/tmp",
+    });
+  });
+});
+
+describe("scripts for whatever names", () => {
+  it("run and satisfy shellcheck", async () => {
+    const odd = join(folder, "odd");
+    cpSync(root, odd, { recursive: true, verbatimSymlinks: true });
+    const part = fc.string({
+      unit: fc.constantFrom(...Array.from("ab '\"$`\\\n;&|*?[]~#!(){}<>%@-\u00e9\u{1f600}")),
+      minLength: 1,
+      maxLength: 12,
+    });
+    const names = [...new Set(fc.sample(part, { numRuns: 60, seed: 1 }))].filter(
+      (name) => name !== "@" && !/^[.-]/.test(name),
+    );
+    for (const name of names) symlinkSync("probe", join(odd, "usr/bin", name));
+    const escape = (name: string): string => name.replaceAll(":", "\\:");
+    const out = join(folder, "odd-tree");
+    await stage(
+      odd,
+      out,
+      names.map((name) => `/usr/bin/${escape(name)}`),
+      { bind: ["/tmp:/a 'b' $c\n\\d@name@"] },
+    );
+    const scripts = names.map((name) => join(out, "usr/bin", name));
+    const check = spawnSync("shellcheck", ["-f", "gcc", join(out, "usr/lib/flixwrap/probe/enter"), ...scripts], {
+      encoding: "utf8",
+    });
+    expect(check.stdout).toBe("");
+    for (const [index, script] of scripts.entries()) {
+      const ran = runIn(modes[index % modes.length]!, [script, "x"], { env: { FLATWRAP_ROOT: out } });
+      expect(ran.stderr).toBe("");
+      expect(readReport(ran.stdout).argv).toEqual([Buffer.from(`/usr/bin/${names[index]}`).toString("latin1"), "x"]);
+    }
+  });
+});
+
+describe("only what is needed", () => {
+  let debian: string;
+  beforeAll(() => {
+    debian = debianRoot(["htop", "git", "vim-tiny"], { configured: true });
+  });
+
+  it("makes htop of a whole Debian root less than 15 MB, and it runs", async () => {
+    const out = join(folder, "htop");
+    const exclude = ["/usr/share/{doc,man,locale}/**", "/usr/lib/*/gconv/**"];
+    await stage(debian, out, ["/usr/bin/htop"], { onlyNeeded: true, exclude });
+    const bytes = Number(execFileSync("du", ["-s", "-B1", out], { encoding: "utf8" }).split("\t")[0]);
+    expect(bytes).toBeLessThan(15e6);
+    for (const mode of modes) {
+      const ran = runIn(mode, [join(out, "usr/bin/htop"), "--version"], { env: { FLATWRAP_ROOT: out } });
+      expect(ran.stdout).toMatch(/^htop 3/);
+    }
+  });
+});
+
+it("does the same under every shell that may be /bin/sh", () => {
+  if (asRoot === undefined) return;
+  for (const shell of ["dash", "bash --posix", "busybox sh"]) {
+    const { stdout, stderr } = runIn(asRoot, [...shell.split(" "), probe], {
+      env: { FLATWRAP_ROOT: tree, NOBWRAP: "1" },
+    });
+    expect(stderr, shell).toBe("");
+    expect(readReport(stdout).uid, shell).toEqual([0, 0]);
+  }
+});
