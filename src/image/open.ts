@@ -5,11 +5,14 @@ import type { ByteSource } from "../core/bytes.ts";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { wordSystemError } from "../host/system-error.ts";
-import { descriptorSource } from "../oci/file-source.ts";
+import { descriptorSource, sliceSource } from "../oci/file-source.ts";
 import { openFolder } from "../oci/folder-rootfs.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
 import { type FolderInode, treeRootfs } from "../oci/tree.ts";
+import { rootTypes } from "../pack/ddi/ddi.ts";
+import { readGpt } from "../pack/ddi/gpt.ts";
 import { type Format, recogniseFormat } from "../pack/formats.ts";
+import { damaged } from "./cursor.ts";
 import { readSquashfs } from "./squashfs.ts";
 
 /** An extension as it lies on a disk: an image file or a folder. */
@@ -25,9 +28,21 @@ export interface OpenedExtension {
 }
 
 /** File systems that are read here, without mounting anything and without any tool but a decompressor. */
-const readers: Readonly<Partial<Record<Format, (source: ByteSource, name: string) => FolderInode>>> = {
-  squashfs: readSquashfs,
-};
+const readers: Readonly<Partial<Record<Format, Reader>>> = { squashfs: readSquashfs, ddi: readDdi };
+
+type Reader = (source: ByteSource, name: string) => FolderInode;
+
+/** The file system in the root partition of a disk image. */
+function readDdi(source: ByteSource, name: string): FolderInode {
+  const partitions = readGpt(source.read(0, 65_536), source.size);
+  const root = partitions?.find(({ type }) => rootTypes.has(type));
+  if (root === undefined) throw damaged(name, "a disk image without a root partition of a known architecture");
+  const content = sliceSource(source, root.start, root.size);
+  const format = recogniseFormat(content.read(0, 131_072));
+  const read = format === undefined || format === "ddi" ? undefined : readers[format];
+  if (read === undefined) throw unreadable(name, `a disk image with ${format ?? "an unknown file system"}`);
+  return read(content, `${name}, root partition`);
+}
 
 /**
  * Opens an extension to look into it; nothing is unpacked.
@@ -46,17 +61,20 @@ export async function openExtension(path: string, context: Context): Promise<Ope
     const source = descriptorSource(fd, 0, fstatSync(fd).size, path);
     const format = recogniseFormat(source.read(0, 131_072));
     const read = format === undefined ? undefined : readers[format];
-    if (format === undefined || read === undefined)
-      throw new FlixwrapError("pack-no-image", {
-        what: "no image of an extension that can be read here",
-        where: path,
-        got: format ?? "an unknown format",
-        wanted: `a folder, or an image of ${Object.keys(readers).join(", ")}`,
-      });
+    if (format === undefined || read === undefined) throw unreadable(path, format ?? "an unknown format");
     const rootfs = treeRootfs(path, read(source, path));
     return { path, fileName, format, size: source.size, rootfs, close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
     throw error;
   }
+}
+
+function unreadable(where: string, got: string): FlixwrapError {
+  return new FlixwrapError("pack-no-image", {
+    what: "no image of an extension that can be read here",
+    where,
+    got,
+    wanted: `a folder, or an image of ${Object.keys(readers).join(", ")}`,
+  });
 }

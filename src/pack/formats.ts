@@ -1,4 +1,5 @@
 import { btrfs } from "./btrfs.ts";
+import { ddi } from "./ddi/ddi.ts";
 import { erofs } from "./erofs.ts";
 import { ext2, ext4 } from "./ext.ts";
 import { folder } from "./folder.ts";
@@ -7,7 +8,7 @@ import { squashfs } from "./squashfs.ts";
 import { tar } from "./tar.ts";
 
 /** Every format, one row each; `--format` takes these names. */
-export const packers = { squashfs, erofs, ext4, ext2, btrfs, tar, dir: folder } satisfies Record<string, Packer>;
+export const packers = { squashfs, erofs, ext4, ext2, btrfs, ddi, tar, dir: folder } satisfies Record<string, Packer>;
 
 export type Format = keyof typeof packers;
 

@@ -1,3 +1,4 @@
+import type { SigningKey } from "./ddi/signature.ts";
 import type { Context } from "../core/context.ts";
 import type { ExtensionTree } from "../extension/tree.ts";
 
@@ -13,6 +14,12 @@ export interface PackOptions {
   readonly blockSize?: number;
   /** Bytes of the whole file system, for ext2 and ext4; as small as may be when not given. */
   readonly size?: number;
+  /** The file system inside a DDI; squashfs when not given. */
+  readonly filesystem?: "squashfs" | "erofs";
+  /** A DDI's signature over its root hash; without it the DDI has hashes only. */
+  readonly signing?: SigningKey;
+  /** A DDI's salt and identities come from this text; from the tree when not given. */
+  readonly seed?: string;
 }
 
 /** One row of the table of formats. */

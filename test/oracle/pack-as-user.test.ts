@@ -13,7 +13,7 @@ import { hardTree } from "./pack-listing.ts";
  * Tools ask for the real user, which cannot be had back: this file's process is root first and an ordinary user
  * from then on. Formats that an ordinary user cannot make alike say so in docs/pack.md.
  */
-const keepers: readonly Format[] = ["squashfs", "tar"];
+const keepers: readonly Format[] = ["squashfs", "tar", "ddi"];
 const formats: readonly Format[] = [...keepers, "erofs", "ext4", "ext2"];
 
 /** All root's, capabilities and setuid bits included. */

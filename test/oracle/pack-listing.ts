@@ -111,7 +111,7 @@ export function hardTree(name = "hard"): ExtensionTree {
     {
       kind: "write",
       to: extPath(`/usr/lib/extension-release.d/extension-release.${name}`),
-      content: Buffer.from("ID=_any\nFLIXWRAP_VERSION=0\n"),
+      content: Buffer.from("ID=_any\nARCHITECTURE=x86-64\nFLIXWRAP_VERSION=0\n"),
       mode: 0o644,
       why: "",
     },

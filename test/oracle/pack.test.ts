@@ -43,7 +43,7 @@ function mounted<T>(image: string, options: string, read: (folder: string) => T)
   }
 }
 
-const reproducible: readonly Format[] = ["squashfs", "erofs", "ext4", "ext2", "tar"];
+const reproducible: readonly Format[] = ["squashfs", "erofs", "ext4", "ext2", "ddi", "tar"];
 const mountable: readonly Format[] = ["squashfs", "erofs", "ext4", "ext2", "btrfs"];
 
 describe.each(mountable)("%s", (format) => {
