@@ -36,6 +36,10 @@ const argv = [...(shortNames[called] ?? []), ...process.argv.slice(2)];
 process.exitCode = await run();
 
 async function run(): Promise<number> {
+  if (argv[0] === "patchelf") {
+    const { runPatchelf } = await import("./patchelf/run.ts");
+    return runPatchelf(argv.slice(1), { out: terminal.out, err: terminal.err, env: process.env });
+  }
   const { runProgram } = await import("./program.ts");
   return runProgram(argv, { terminal, env: process.env, signal: interruption.signal });
 }

@@ -197,6 +197,25 @@ export const runOptions: readonly OptionRow[] = [
   { flags: "-q, --quiet", help: "only warnings and errors" },
 ];
 
+/** `check` */
+export const verifyOptions: readonly OptionRow[] = [
+  ...checkOptions,
+  { flags: "--host <folder>", help: "a real host's root folder, more exact than any profile" },
+  { flags: "--json", help: "one JSON line per file" },
+];
+export const sarifOption: OptionRow = { flags: "--sarif", help: "SARIF 2.1.0, which code hosts show" };
+export const jsonOption: OptionRow = { flags: "--json", help: "one JSON line" };
+
+/** `try` */
+export const tryOptions: readonly OptionRow[] = [
+  { flags: "--host <folder>", help: "merge over this root folder (default: this machine)" },
+  {
+    flags: "--method <method>",
+    choices: ["sysext", "overlay"],
+    help: "systemd-sysext (the default where root has it) or the same stack by overlayfs",
+  },
+];
+
 /** A row as commander's option; a variable gives its default, one of a list holds words separated by spaces. */
 export function toOption(row: OptionRow, env: Context["env"]): Option {
   const option = new Option(row.flags, row.help);

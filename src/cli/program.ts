@@ -2,6 +2,8 @@ import { Command, CommanderError } from "commander";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { flatwrapCommand, flixCommand, packCommand } from "./converters.ts";
+import { elfCommand } from "./elf/command.ts";
+import { checkCommand, infoCommand, tryCommand } from "./extensions.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
 import { readVersion } from "../version.ts";
 
@@ -16,13 +18,22 @@ export interface World {
 export interface Session extends World {
   /** A context whose events go to the terminal in this style; errors are reported in it from here on. */
   context(style: ReportStyle): Context;
+  /** The whole command line. */
+  readonly argv: readonly string[];
+  /** The exit status of a command that did its work and still has bad news. */
+  finish(status: number): void;
 }
 
 /** Runs one command line (without `node` and the script) and gives the exit status. Never throws. */
 export async function runProgram(argv: readonly string[], world: World): Promise<number> {
   let style: ReportStyle = { json: false, quiet: false };
+  let status = 0;
   const session: Session = {
     ...world,
+    argv,
+    finish: (wanted) => {
+      status = wanted;
+    },
     context: (wanted) => {
       style = wanted;
       return { signal: world.signal, env: world.env, emit: reportTo(world.terminal, wanted) };
@@ -31,12 +42,22 @@ export async function runProgram(argv: readonly string[], world: World): Promise
   const program = buildProgram(session);
   try {
     await program.parseAsync(argv, { from: "user" });
-    return 0;
+    return status;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     return reportError(world.terminal, style, commandName(argv), world.signal.aborted ? interrupted(error) : error);
   }
 }
+
+const commands: readonly ((session: Session) => Command)[] = [
+  flixCommand,
+  flatwrapCommand,
+  packCommand,
+  checkCommand,
+  infoCommand,
+  tryCommand,
+  elfCommand,
+];
 
 function buildProgram(session: Session): Command {
   const { out, err } = session.terminal;
@@ -46,10 +67,21 @@ function buildProgram(session: Session): Command {
     .showHelpAfterError("(--help lists what is possible)")
     .configureOutput({ writeOut: out, writeErr: err })
     .exitOverride();
-  for (const command of [flixCommand(session), flatwrapCommand(session), packCommand(session)]) {
-    program.addCommand(command.copyInheritedSettings(program));
-  }
+  for (const make of commands) program.addCommand(make(session));
+  // Taken by `main` before commander is loaded; here for --help.
+  program.addCommand(
+    new Command("patchelf").description("patchelf's own options, messages and exit status over the same engine."),
+  );
+  inherit(program);
   return program;
+}
+
+/** Sub-commands answer wrong use as the program does. */
+function inherit(parent: Command): void {
+  for (const command of parent.commands) {
+    command.copyInheritedSettings(parent);
+    inherit(command as Command);
+  }
 }
 
 /** An abort surfaces as whatever the interrupted step threw; what the user did is interrupt. */

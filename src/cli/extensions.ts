@@ -1,0 +1,112 @@
+import { Command } from "commander";
+import type { Finding } from "../extension/check/finding.ts";
+import { jsonOption, sarifOption, toOption, tryOptions, verifyOptions } from "./options.ts";
+import type { Session } from "./program.ts";
+
+const checkExamples = `
+Examples:
+  $ flixwrap check b3sum.raw
+  $ flixwrap check --host-profile flatcar --sarif b3sum.raw nginx.raw
+`;
+
+/** `flixwrap check FILE…` */
+export function checkCommand(session: Session): Command {
+  const command = new Command("check")
+    .description(
+      "Check extensions against what hosts refuse and what breaks hosts; several are also checked for collisions.",
+    )
+    .argument("<file...>", "images or folders")
+    .addHelpText("after", checkExamples);
+  for (const row of [...verifyOptions, sarifOption]) command.addOption(toOption(row, session.env));
+  return command.action(async (files: string[], options: CheckFlags) => {
+    const { checkFiles } = await import("../image/check.ts");
+    const context = session.context({ json: options.json === true, quiet: false });
+    const results = await checkFiles(
+      files,
+      { hosts: options.hostProfile, host: options.host, skip: listOf(options.check) },
+      context,
+    );
+    const { countFindings, wordFinding } = await import("../extension/check/check.ts");
+    const { formatSarif } = await import("../extension/check/sarif.ts");
+    const { readVersion } = await import("../version.ts");
+    for (const { file, findings } of results) {
+      if (options.sarif) session.terminal.out(formatSarif(findings, file, readVersion()));
+      else if (options.json)
+        session.terminal.out(
+          `${JSON.stringify({ file, findings: findings.map((one) => ({ ...one, message: wordFinding(one, false) })) })}\n`,
+        );
+      else session.terminal.out(wordFindings(file, findings, wordFinding));
+    }
+    const errors = results.reduce((sum, { findings }) => sum + countFindings(findings).error, 0);
+    if (errors > 0) session.finish(1);
+  });
+}
+
+interface CheckFlags {
+  readonly hostProfile?: readonly string[];
+  readonly host?: string;
+  readonly check?: unknown;
+  readonly sarif?: boolean;
+  readonly json?: boolean;
+}
+
+const listOf = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value) ? (value as string[]) : undefined;
+
+function wordFindings(file: string, findings: readonly Finding[], word: (finding: Finding) => string): string {
+  if (findings.length === 0) return `${file}: nothing found\n`;
+  return findings.map((finding) => `${file}: ${finding.severity}: ${word(finding)} [${finding.rule}]\n`).join("");
+}
+
+/** `flixwrap info FILE` */
+export function infoCommand(session: Session): Command {
+  const command = new Command("info")
+    .description(
+      "Tell what an extension is: its metadata, where it came from, how to make it again, what works from which systemd.",
+    )
+    .argument("<file>", "an image or a folder");
+  command.addOption(toOption(jsonOption, session.env));
+  return command.action(async (file: string, options: { readonly json?: boolean }) => {
+    const { describeExtension, wordDescription } = await import("../image/info.ts");
+    const description = await describeExtension(file, session.context({ json: options.json === true, quiet: false }));
+    session.terminal.out(options.json ? `${JSON.stringify(description)}\n` : wordDescription(description));
+  });
+}
+
+const tryExamples = `
+Examples:
+  $ flixwrap try b3sum.raw -- b3sum --version
+  $ flixwrap try --host /srv/flatcar-root nginx.raw -- nginx -v
+`;
+
+/** `flixwrap try FILE… -- CMD…` */
+export function tryCommand(session: Session): Command {
+  const command = new Command("try")
+    .description(
+      "Really merge extensions in a mount namespace of their own, run a command there, and leave nothing behind.",
+    )
+    .argument("<words...>", "images or folders, then -- and the command")
+    .addHelpText("after", tryExamples);
+  for (const row of tryOptions) command.addOption(toOption(row, session.env));
+  return command.action(
+    async (words: string[], options: { readonly host?: string; readonly method?: "sysext" | "overlay" }) => {
+      const { FlixwrapError } = await import("../core/errors.ts");
+      // commander drops the first `--`; the words before it are those that it has not passed yet.
+      const at = session.argv.indexOf("--");
+      const count = at < 0 ? words.length : session.argv.length - at - 1;
+      const [extensions, run] = [words.slice(0, -count), words.slice(-count)];
+      if (at < 0 || extensions.length === 0 || run.length === 0) {
+        throw new FlixwrapError("usage", {
+          what: "try needs extensions and a command",
+          wanted: "flixwrap try FILE… -- COMMAND…",
+        });
+      }
+      const { tryExtensions } = await import("../image/try.ts");
+      const result = await tryExtensions(
+        { ...options, extensions, command: run, terminal: true },
+        session.context({ json: false, quiet: false }),
+      );
+      session.finish(result.status);
+    },
+  );
+}
