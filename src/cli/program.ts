@@ -80,7 +80,7 @@ function buildProgram(session: Session): Command {
 function inherit(parent: Command): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
-    inherit(command as Command);
+    inherit(command);
   }
 }
 
