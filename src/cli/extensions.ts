@@ -29,9 +29,9 @@ export function checkCommand(session: Session): Command {
     const { countFindings, wordFinding } = await import("../extension/check/check.ts");
     const { formatSarif } = await import("../extension/check/sarif.ts");
     const { readVersion } = await import("../version.ts");
-    for (const { file, findings } of results) {
-      if (options.sarif) session.terminal.out(formatSarif(findings, file, readVersion()));
-      else if (options.json)
+    if (options.sarif) session.terminal.out(formatSarif(results, readVersion()));
+    for (const { file, findings } of options.sarif ? [] : results) {
+      if (options.json)
         session.terminal.out(
           `${JSON.stringify({ file, findings: findings.map((one) => ({ ...one, message: wordFinding(one, false) })) })}\n`,
         );

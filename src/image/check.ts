@@ -1,7 +1,9 @@
 import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
 import { type CheckOptions, checkExtension } from "../extension/check/check.ts";
 import { findCollisions } from "../extension/check/collisions.ts";
-import type { Finding } from "../extension/check/finding.ts";
+import { type Finding, found } from "../extension/check/finding.ts";
+import { namesOf } from "../extension/check/rules-release.ts";
 import { openFolder } from "../oci/folder-rootfs.ts";
 import { type OpenedExtension, openExtension } from "./open.ts";
 
@@ -12,8 +14,9 @@ export interface CheckedFile {
 }
 
 /**
- * Checks images and folders as they lie on the disk, each by itself and all against each other.
- * @throws FlixwrapError `pack-no-image`, `pack-damaged-image`, `usage`.
+ * Checks images and folders as they lie on the disk, each by itself and all against each other. A damaged image is a
+ * finding of its own: one of them keeps systemd from merging all the others (systemd#32762).
+ * @throws FlixwrapError `host-no-image` for a path that is not there, `usage`.
  */
 export async function checkFiles(
   files: readonly string[],
@@ -28,13 +31,21 @@ export async function checkFiles(
   };
   const opened: OpenedExtension[] = [];
   try {
-    for (const file of files) opened.push(await openExtension(file, context));
-    const checked = opened.map(({ path, fileName, rootfs }) => ({
-      file: path,
-      findings: checkExtension(rootfs, fileName, checks),
-    }));
+    const checked: CheckedFile[] = [];
+    for (const file of files) {
+      try {
+        const one = await openExtension(file, context);
+        opened.push(one);
+        checked.push({ file, findings: checkExtension(one.rootfs, one.fileName, checks) });
+      } catch (error) {
+        if (!(error instanceof FlixwrapError) || !["pack-damaged-image", "pack-no-image"].includes(error.code))
+          throw error;
+        checked.push({ file, findings: [found("damaged", "error", undefined, { problem: error.message })] });
+      }
+    }
+    if (skip?.includes("collision")) return checked;
     const collisions = findCollisions(
-      opened.map(({ fileName, rootfs }) => ({ name: fileName.replace(/\.raw$/, ""), rootfs })),
+      opened.map(({ fileName, rootfs }) => ({ name: namesOf(fileName).exact, rootfs })),
     );
     return collisions.length === 0 ? checked : [...checked, { file: files.join(" + "), findings: collisions }];
   } finally {

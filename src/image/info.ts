@@ -1,137 +1,177 @@
 import type { Context } from "../core/context.ts";
 import { printable } from "../core/errors.ts";
-import { rootPath } from "../core/paths.ts";
+import { baseName, rootPath } from "../core/paths.ts";
+import { hierarchies } from "../extension/tree.ts";
 import { type Manifest, papersFolder, parseManifest } from "../extension/manifest.ts";
 import { parseRelease, releaseFolder } from "../extension/release.ts";
-import type { Rootfs } from "../oci/rootfs.ts";
-import { openExtension } from "./open.ts";
+import { isUnitName, unitFolder } from "../extension/units/names.ts";
+import type { RootNode, Rootfs } from "../oci/rootfs.ts";
+import { type OpenedExtension, openExtension } from "./open.ts";
 
-/** What an extension is, as far as it says so itself. */
-export interface Description {
+/** What an extension is, where it came from, and what a host needs for it. */
+export interface ExtensionInfo {
   readonly file: string;
   readonly format: string;
-  /** Bytes of the file; of a folder 0. */
+  /** Bytes of the image; 0 for a folder. */
   readonly size: number;
+  /** The part of extension-release's name that systemd compares. */
   readonly name: string | undefined;
-  /** The lines of extension-release. */
   readonly release: Readonly<Record<string, string>>;
+  readonly manifest: Manifest | undefined;
   readonly files: number;
+  /** Bytes of all files, uncompressed. */
+  readonly content: number;
+  /** Programs in folders of PATH. */
+  readonly programs: readonly string[];
   readonly units: readonly string[];
-  /** Written by flixwrap; missing in other extensions. */
-  readonly manifest?: Manifest;
-  /** What needs a newer systemd than 248, or behaves otherwise before. */
-  readonly versions: readonly string[];
+  /** Units started by the extension itself, and by which target. */
+  readonly enabled: readonly string[];
+  readonly etc: readonly string[];
+  /** What works from which version of systemd on, oldest first. */
+  readonly needs: readonly Need[];
 }
 
-/** No text of an extension is read beyond this; its own papers are far smaller. */
-const largestText = 16 * 1024 * 1024;
+/** A feature in use. */
+export interface Need {
+  readonly systemd: number;
+  readonly what: string;
+}
 
-/** @throws FlixwrapError `pack-no-image`, `pack-damaged-image`. */
-export async function describeExtension(file: string, context: Context): Promise<Description> {
+const textLimit = 1 << 20;
+
+/** Looks into an extension; reads its small files only. @throws FlixwrapError `pack-no-image`, `pack-damaged-image`. */
+export async function describeExtension(file: string, context: Context): Promise<ExtensionInfo> {
   const opened = await openExtension(file, context);
   try {
-    const { rootfs, format, size } = opened;
-    const start = "extension-release.";
-    const name = rootfs
-      .list(rootPath(releaseFolder))
-      .find((entry) => entry.startsWith(start))
-      ?.slice(start.length);
-    const release = Object.fromEntries(
-      parseRelease(name === undefined ? "" : (readText(rootfs, `${releaseFolder}/${start}${name}`) ?? "")),
-    );
-    const paths = [...rootfs.walk(rootPath("/"))];
-    const units = paths.flatMap(
-      ({ path }) => /^\/usr\/(?:local\/)?lib\/systemd\/system\/([^/]+\.[a-z]+)$/.exec(path)?.[1] ?? [],
-    );
-    const manifest =
-      name === undefined ? undefined : parseManifest(readText(rootfs, `${papersFolder(name)}/manifest.json`) ?? "");
-    return {
-      file,
-      format,
-      size,
-      name,
-      release,
-      files: paths.filter(({ type }) => type === "file").length,
-      units,
-      ...(manifest === undefined ? {} : { manifest }),
-      versions: wordVersions(
-        release,
-        paths.map(({ path }) => path),
-      ),
-    };
+    return describeOpened(opened);
   } finally {
     opened.close();
   }
 }
 
-function readText(rootfs: Rootfs, path: string): string | undefined {
-  const node = rootfs.resolve(rootPath(path));
-  if (node?.type !== "file" || node.size > largestText) return undefined;
-  return Buffer.from(rootfs.open(node).read(0, node.size)).toString("utf8");
+function describeOpened(opened: OpenedExtension): ExtensionInfo {
+  const { rootfs } = opened;
+  const nodes = hierarchies.flatMap((top) => Array.from(rootfs.walk(rootPath(top))));
+  const files = nodes.filter(({ type }) => type === "file");
+  const prefix = `${releaseFolder}/extension-release.`;
+  const releaseNode = files.find(({ path }) => path.startsWith(prefix));
+  const name = releaseNode?.path.slice(prefix.length);
+  const release = Object.fromEntries(releaseNode === undefined ? [] : parseRelease(textOf(rootfs, releaseNode)));
+  const manifestNode = files.find(({ path }) => path === `${papersFolder(name ?? "")}/manifest.json`);
+  return {
+    file: opened.path,
+    format: opened.format,
+    size: opened.size,
+    name,
+    release,
+    manifest: manifestNode === undefined ? undefined : parseManifest(textOf(rootfs, manifestNode)),
+    files: files.length,
+    content: files.reduce((sum, { size }) => sum + size, 0),
+    programs: nodes
+      .filter(
+        ({ path, type, mode }) =>
+          /^\/usr\/(local\/)?s?bin\/[^/]+$/.test(path) &&
+          type !== "directory" &&
+          (type === "symlink" || (mode & 0o111) !== 0),
+      )
+      .map(({ path }) => path),
+    units: files
+      .map(({ path }) => path)
+      .filter((path) => path === `${unitFolder}/${baseName(path)}` && isUnitName(baseName(path))),
+    enabled: findEnabled(nodes, rootfs),
+    etc: findEtc(files, rootfs),
+    needs: findNeeds(release, nodes, opened.format),
+  };
 }
 
-/** What works from which systemd (sysext.md, section 5; NEWS of systemd 248 to 262). */
-const versionRows: readonly {
-  readonly since: number;
-  readonly what: string;
-  readonly isUsed: (release: Description["release"], paths: readonly string[]) => boolean;
-}[] = [
-  {
-    since: 252,
-    what: "ID=_any and ARCHITECTURE= are understood; before, ID= must be the host's",
-    isUsed: ({ ID }) => ID === "_any",
-  },
-  {
-    since: 254,
-    what: "units enabled by .upholds/ links are started",
-    isUsed: (_, paths) => paths.some((path) => path.includes(".upholds/")),
-  },
-  {
-    since: 255,
-    what: "EXTENSION_RELOAD_MANAGER= lets new units be seen after the merge; before, run systemctl daemon-reload",
-    isUsed: ({ EXTENSION_RELOAD_MANAGER }) => EXTENSION_RELOAD_MANAGER === "1",
-  },
-  {
-    since: 262,
-    what: "units are restarted after the merge; before, do it by hand",
-    isUsed: (release) => "EXTENSION_RESTART_UNITS" in release || "EXTENSION_RELOAD_OR_RESTART_UNITS" in release,
-  },
-];
+const textOf = (rootfs: Rootfs, node: RootNode): string =>
+  Buffer.from(rootfs.open(node).read(0, textLimit)).toString("utf8");
 
-const wordVersions = (release: Description["release"], paths: readonly string[]): string[] =>
-  versionRows.filter(({ isUsed }) => isUsed(release, paths)).map(({ since, what }) => `systemd ${since}: ${what}`);
+function findEnabled(nodes: readonly RootNode[], rootfs: Rootfs): string[] {
+  return nodes.flatMap((node) => {
+    const inside = node.path.startsWith(`${unitFolder}/`) ? node.path.slice(unitFolder.length + 1) : "";
+    const link = /^([^/]+)\.(?:upholds|wants|requires)\/([^/]+)$/.exec(inside);
+    if (link !== null) return [`${link[2]} by ${link[1]}`];
+    const dropIn = /^([^/]+)\.d\/[^/]+\.conf$/.exec(inside);
+    if (dropIn === null || node.type !== "file") return [];
+    return [...textOf(rootfs, node).matchAll(/^Upholds=(.+)$/gm)].map((match) => `${match[1]} by ${dropIn[1]}`);
+  });
+}
 
-/** For people, a fact a line. */
-export function wordDescription({
-  file,
-  format,
-  size,
-  name,
-  release,
-  files,
-  units,
-  manifest,
-  versions,
-}: Description): string {
-  const rows: readonly (readonly [string, string | undefined])[] = [
-    ["file", `${file} (${format}${size === 0 ? "" : `, ${size} bytes`})`],
-    ["name", name ?? "none: it has no extension-release, no host merges it"],
-    ...Object.entries(release).map(([key, value]) => [key, value] as const),
-    ["files", String(files)],
-    ["units", units.length === 0 ? undefined : units.join(" ")],
-    ["made by", manifest && `flixwrap ${manifest.flixwrap}`],
-    ["image", manifest?.image],
-    ["platform", manifest?.platform],
-    ["packages", manifest?.packages && `${manifest.packages.length}: ${manifest.packages.join(" ")}`],
-    ["again by", manifest?.command?.map(quoteWord).join(" ")],
-    ...versions.map((version) => ["needs", version] as const),
+function findEtc(files: readonly RootNode[], rootfs: Rootfs): string[] {
+  return files
+    .filter(({ path }) => /^\/usr\/lib\/tmpfiles\.d\/[^/]+\.conf$/.test(path))
+    .flatMap((node) => [...textOf(rootfs, node).matchAll(/^[CL]\S* +("[^"]*"|\S+)/gm)].map((match) => match[1]!))
+    .filter((path) => path.replace(/^"/, "").startsWith("/etc/"));
+}
+
+/** NEWS of systemd; what was measured is in docs/pack.md. */
+function findNeeds(release: Readonly<Record<string, string>>, nodes: readonly RootNode[], format: string): Need[] {
+  const has = (pattern: RegExp) => nodes.some(({ path }) => pattern.test(path));
+  const needs: (Need | false)[] = [
+    { systemd: 248, what: "system extensions" },
+    has(/\.target\.d\/[^/]+\.conf$/) && { systemd: 249, what: "Upholds= starts its units" },
+    release["SYSEXT_SCOPE"] !== undefined && { systemd: 250, what: "SYSEXT_SCOPE= (older ones merge it everywhere)" },
+    format === "ddi" && { systemd: 250, what: "signed disk images" },
+    release["ID"] === "_any" && { systemd: 252, what: "ID=_any (older ones refuse it)" },
+    release["ARCHITECTURE"] !== undefined && { systemd: 252, what: "ARCHITECTURE= is compared" },
+    has(/\.upholds\//) && { systemd: 254, what: "links in .upholds/ start its units (older ones ignore them)" },
+    release["EXTENSION_RELOAD_MANAGER"] !== undefined && {
+      systemd: 255,
+      what: "units are seen after the merge by themselves (older ones need `systemctl daemon-reload`)",
+    },
+    (release["EXTENSION_RESTART_UNITS"] ?? release["EXTENSION_RELOAD_OR_RESTART_UNITS"]) !== undefined && {
+      systemd: 262,
+      what: "units are restarted after a merge (older ones leave them running)",
+    },
   ];
+  return needs.filter((need) => need !== false);
+}
+
+/** The information as lines for people, without control characters of the image's. */
+export function wordDescription(info: ExtensionInfo): string {
+  const { manifest } = info;
+  const rows: readonly (readonly [string, string | readonly string[] | undefined])[] = [
+    ["File", `${info.file} (${info.format}${info.size === 0 ? "" : `, ${info.size} bytes`})`],
+    ["Name", info.name ?? "none: it has no extension-release"],
+    ["Hosts", hostsOf(info.release)],
+    ["Says", Object.entries(info.release).map(([key, value]) => `${key}=${value}`)],
+    ["Content", `${info.files} files, ${info.content} bytes`],
+    ["Programs", info.programs],
+    ["Units", info.units.map(baseName)],
+    ["Started", info.enabled],
+    ["Copied to /etc", info.etc],
+    ["Image", manifest?.image],
+    ["Digest", manifest?.digest],
+    ["Platform", manifest?.platform],
+    ["Made by", manifest === undefined ? undefined : `flixwrap ${manifest.flixwrap}`],
+    [
+      "Packages",
+      manifest?.packages?.map((url) => decodeURIComponent(url.replace(/^pkg:\w+\/[^/]+\//, "").replace(/\?.*/, ""))),
+    ],
+    [
+      "Made again by",
+      manifest?.command
+        ?.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`))
+        .join(" "),
+    ],
+    ["systemd", info.needs.map(({ systemd, what }) => `${systemd}: ${what}`)],
+  ];
+  const width = Math.max(...rows.map(([title]) => title.length)) + 2;
   return rows
-    .flatMap(([key, value]) =>
-      value === undefined || value === "" ? [] : [`${printable(key).padEnd(10)} ${printable(value)}\n`],
-    )
+    .flatMap(([title, value]) => {
+      const lines = value === undefined ? [] : typeof value === "string" ? [value] : value;
+      return lines.map((line, at) => `${(at === 0 ? title : "").padEnd(width)}${printable(line)}\n`);
+    })
     .join("");
 }
 
-const quoteWord = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+function hostsOf(release: Readonly<Record<string, string>>): string {
+  const { ID: id, VERSION_ID: version, SYSEXT_LEVEL: level, ARCHITECTURE: architecture } = release;
+  if (id === undefined) return "none: extension-release has no ID=";
+  const system =
+    id === "_any"
+      ? "any"
+      : [id, level === undefined ? version : `with SYSEXT_LEVEL=${level}`].filter(Boolean).join(" ");
+  return architecture === undefined || architecture === "_any" ? system : `${system}, ${architecture}`;
+}

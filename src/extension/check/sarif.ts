@@ -2,9 +2,13 @@ import { type Finding, type RuleId } from "./finding.ts";
 import { wordFinding } from "./check.ts";
 import { wordings } from "./wording.ts";
 
-/** Findings as SARIF 2.1.0 (OASIS), which code hosts show beside the sources; `file` is the checked image. */
-export function formatSarif(findings: readonly Finding[], file: string, version: string): string {
-  const used = [...new Set(findings.map(({ rule }) => rule))].sort();
+/** Findings of several images as SARIF 2.1.0 (OASIS), which code hosts show beside the sources. */
+export function formatSarif(
+  reports: readonly { readonly file: string; readonly findings: readonly Finding[] }[],
+  version: string,
+): string {
+  const results = reports.flatMap(({ file, findings }) => findings.map((finding) => ({ file, finding })));
+  const used = [...new Set(results.map(({ finding }) => finding.rule))].sort();
   const log = {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",
     version: "2.1.0",
@@ -17,7 +21,7 @@ export function formatSarif(findings: readonly Finding[], file: string, version:
             rules: used.map((id) => ({ id, shortDescription: { text: wordings[id].title } })),
           },
         },
-        results: findings.map((finding) => ({
+        results: results.map(({ file, finding }) => ({
           ruleId: finding.rule,
           ruleIndex: used.indexOf(finding.rule satisfies RuleId),
           level: finding.severity,

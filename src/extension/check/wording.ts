@@ -161,6 +161,10 @@ export const wordings = {
     title: "Users of services exist",
     message: ({ key, name }) => `runs as ${key}=${name}, which no sysusers.d file of the extension creates`,
   },
+  damaged: {
+    title: "The image can be read",
+    message: ({ problem }) => `is damaged, and one such image keeps systemd from merging all the others: ${problem}`,
+  },
   collision: {
     title: "Extensions merged together do not collide",
     message: ({ extensions, winner }) => `is in ${extensions}: the host shows that of ${winner}`,

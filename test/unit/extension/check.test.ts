@@ -187,7 +187,8 @@ describe("each mistake is told", () => {
   });
 
   test("every rule has a row here, or below", () => {
-    const elsewhere = "elf-architecture elf-any elf-interpreter elf-library elf-damaged shadowed-file collision name";
+    const elsewhere =
+      "elf-architecture elf-any elf-interpreter elf-library elf-damaged shadowed-file collision damaged name";
     const covered = new Set([
       ...rows.flatMap((row) => row[2].map((line) => line.split(" ")[0])),
       ...elsewhere.split(" "),
@@ -292,7 +293,7 @@ test("errors stop a build, all at once; warnings do not", () => {
 });
 
 test("SARIF names rule, level and place", () => {
-  const log = JSON.parse(formatSarif(check({ ...good, "/usr/sbin/x": "" }), "t.raw", "1.0")) as {
+  const log = JSON.parse(formatSarif([{ file: "t.raw", findings: check({ ...good, "/usr/sbin/x": "" }) }], "1.0")) as {
     runs: { tool: { driver: { rules: { id: string }[] } }; results: Record<string, unknown>[] }[];
   };
   expect(log.runs[0]!.tool.driver.rules).toMatchObject([{ id: "shadowed-link" }]);
