@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import type { ByteSource } from "../core/bytes.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Cache } from "./cache.ts";
@@ -41,9 +41,19 @@ export async function openArchiveStream(
   description: string,
   cache: Cache,
 ): Promise<OpenedArchive> {
-  const path = cache.temporaryName();
-  const fd = openSync(path, "wx+", 0o600);
-  rmSync(path);
+  const { fd, source } = await spool(chunks, description, cache);
+  return indexed(fd, source, description);
+}
+
+/**
+ * Uncompressed bytes in a file without a name, which vanishes with its descriptor; the caller closes that.
+ * @throws FlixwrapError `oci-bad-compression`, `oci-too-large`, `oci-cache`.
+ */
+export async function spool(
+  chunks: AsyncIterable<Uint8Array>,
+  description: string,
+  cache: Cache,
+): Promise<{ readonly fd: number; readonly source: ByteSource }> {
   let read = 0;
   async function* counted(): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunks) {
@@ -51,6 +61,7 @@ export async function openArchiveStream(
       yield chunk;
     }
   }
+  const fd = cache.openNameless();
   let size = 0;
   try {
     for await (const chunk of boundExpansion(decompress(counted(), description), () => read, description)) {
@@ -59,9 +70,9 @@ export async function openArchiveStream(
     }
   } catch (error) {
     closeSync(fd);
-    throw error;
+    throw cache.explain(error);
   }
-  return indexed(fd, descriptorSource(fd, 0, size, description), description);
+  return { fd, source: descriptorSource(fd, 0, size, description) };
 }
 
 function openFile(path: string): number {
@@ -80,7 +91,7 @@ function openFile(path: string): number {
 function indexed(fd: number, archive: ByteSource, description: string): OpenedArchive {
   try {
     const stack = stackLayers();
-    stack.apply(readTar(archive, description), archive, description);
+    stack.applyFiles(readTar(archive, description), archive, description);
     return { files: treeRootfs(description, stack.root), close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);

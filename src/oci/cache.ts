@@ -16,12 +16,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { open } from "node:fs/promises";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { basename, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { withLock } from "./cache-lock.ts";
-import { checkDigest, digestOf, splitDigest, type Digest } from "./digest.ts";
+import { checkDigest, digestOf, parseDigest, splitDigest, type Digest } from "./digest.ts";
+import { removeTree } from "./remove-tree.ts";
 import { isAlive, ownToken } from "./process-token.ts";
 
 /**
@@ -37,6 +38,10 @@ export interface Cache {
   readonly folder: string;
   /** A path where this process may write; the next run removes what a killed one left. */
   temporaryName(): string;
+  /** An open file for reading and writing that has no name. */
+  openNameless(): number;
+  /** An error of the system, met while writing here, in words; any other as it is. */
+  explain(error: unknown): unknown;
   /** The bytes of a small blob when it is there and intact. */
   readBlob(digest: Digest): Buffer | undefined;
   writeBlob(digest: Digest, bytes: Uint8Array): void;
@@ -50,6 +55,13 @@ export interface Cache {
     produce: () => AsyncIterable<Uint8Array>,
     context: Context,
   ): Promise<{ readonly fd: number; readonly size: number }>;
+  /** The same for a layer that only may be there. */
+  findLayer(digest: Digest): Promise<{ readonly fd: number; readonly size: number } | undefined>;
+  /** Keeps uncompressed bytes whose digest is not known before. */
+  addLayer(chunks: Iterable<Uint8Array>): Promise<Digest>;
+  /** What a key was made into, as a layer's digest: results of commands. */
+  readResult(key: string): Digest | undefined;
+  writeResult(key: string, digest: Digest): void;
   /** What was made from a layer, and can be made again: kept beside it as long as it is not touched. */
   readBeside(diffId: Digest, suffix: string): Buffer | undefined;
   writeBeside(diffId: Digest, suffix: string, bytes: Uint8Array): void;
@@ -72,7 +84,7 @@ export function openCache(folder: string): Cache {
   const temporary = join(root, "tmp");
   const locks = join(root, "locks");
   try {
-    for (const part of ["blobs/sha256", "blobs/sha512", "layers/sha256", "layers/sha512", "tmp", "locks"]) {
+    for (const part of ["blobs/sha256", "blobs/sha512", "layers/sha256", "layers/sha512", "results", "tmp", "locks"]) {
       mkdirSync(join(root, part), { recursive: true, mode: 0o700 });
     }
     accessSync(temporary, constants.W_OK);
@@ -84,9 +96,23 @@ export function openCache(folder: string): Cache {
   const temporaryName = (): string => join(temporary, `${ownToken()}-${randomBytes(6).toString("hex")}`);
   const pathOf = (kind: "blobs" | "layers", digest: Digest): string => join(root, kind, ...splitDigest(digest));
 
+  const explain = (error: unknown): unknown =>
+    isSystemError(error) ? cacheError("cannot write to the cache", folder, error) : error;
+
   return {
     folder,
     temporaryName,
+    explain,
+    openNameless() {
+      const path = temporaryName();
+      try {
+        const fd = openSync(path, "wx+", 0o600);
+        rmSync(path);
+        return fd;
+      } catch (error) {
+        throw explain(error);
+      }
+    },
     readBlob(digest) {
       const path = pathOf("blobs", digest);
       try {
@@ -106,6 +132,48 @@ export function openCache(folder: string): Cache {
       } catch (error) {
         rmSync(path, { force: true });
         throw cacheError("cannot write to the cache", path, error);
+      }
+    },
+    findLayer: async (digest) => await openSealed(pathOf("layers", digest), digest),
+    async addLayer(chunks) {
+      const path = temporaryName();
+      const hash = createHash("sha256");
+      try {
+        const file = await open(path, "wx", 0o444);
+        try {
+          let size = 0;
+          for (const chunk of chunks) {
+            await writeAll(file, chunk);
+            hash.update(chunk);
+            size += chunk.length;
+          }
+          seal(file.fd, size);
+        } finally {
+          await file.close();
+        }
+        const digest: Digest = `sha256:${hash.digest("hex")}`;
+        renameSync(path, pathOf("layers", digest));
+        return digest;
+      } catch (error) {
+        rmSync(path, { force: true });
+        throw explain(error);
+      }
+    },
+    readResult(key) {
+      try {
+        return parseDigest(readFileSync(join(root, "results", key), "utf8"));
+      } catch {
+        return undefined;
+      }
+    },
+    writeResult(key, digest) {
+      const path = temporaryName();
+      try {
+        writeFileSync(path, digest, { flag: "wx" });
+        renameSync(path, join(root, "results", key));
+      } catch (error) {
+        rmSync(path, { force: true });
+        throw explain(error);
       }
     },
     readBeside(diffId, suffix) {
@@ -141,7 +209,7 @@ export function openCache(folder: string): Cache {
             renameSync(made, path);
           } catch (error) {
             rmSync(made, { force: true });
-            throw isSystemError(error) ? cacheError("cannot write to the cache", path, error) : error;
+            throw explain(error);
           }
           const fd = openSync(path, "r");
           return { fd, size: fstatSync(fd).size };
@@ -230,7 +298,7 @@ function sweep(folder: string, tokenOf: (path: string) => string): void {
     const path = join(folder, name);
     try {
       const alive = isAlive(tokenOf(path));
-      if (alive === false || (alive === undefined && isOld(path))) rmSync(path, { force: true });
+      if (alive === false || (alive === undefined && isOld(path))) removeTree(path);
     } catch (error) {
       // It may be gone by now: its owner has finished.
       if (!isMissing(error)) throw error;

@@ -42,6 +42,11 @@ export interface OpenOptions extends RegistryOptions {
   readonly cacheDir?: string;
   /** `linux/arm64/v8`, `aarch64`, …; this machine's when undefined. */
   readonly platform?: string;
+  /** Commands that run in a copy of the root before it is handed out: docs of `runInRoot`. */
+  readonly run?: readonly string[];
+  readonly runNetwork?: "host" | "none";
+  /** Keep what the commands made, and do not run them again for the same image. */
+  readonly runCache?: boolean;
   /** What the reference `-` reads. */
   readonly stdin?: AsyncIterable<Uint8Array>;
 }
@@ -81,26 +86,42 @@ export async function openImage(reference: Reference, options: OpenOptions): Pro
   };
   try {
     const found = await findImage(reference, opening);
-    const name = wordReference(reference);
-    if (found.kind === "root") return { image: { reference: name, config: emptyConfig }, rootfs: found.rootfs, close };
-    const contents =
-      found.kind === "contents" ? found.contents : await resolveImage(found.store, opening.cache(), options);
-    const place = found.kind === "contents" ? found.description : found.store.description;
-    const description = `${place}@${contents.digest}`;
-    const assembled = await assembleRootfs(contents, opening.cache(), description, opening.context, stop);
-    closing.push(() => assembled.close());
-    if (found.kind === "store") found.store.close();
-    const { digest, config } = contents;
-    const platform = config.platform && wordPlatform(config.platform);
-    return {
-      image: { reference: name, digest, ...(platform !== undefined && { platform }), config },
-      rootfs: assembled.rootfs,
-      close,
-    };
+    const unchanged = await openFound(found, wordReference(reference), opening, stop);
+    return { ...(await afterCommands(unchanged, opening)), close };
   } catch (error) {
     close();
     throw context.signal.aborted ? new FlixwrapError("interrupted", { what: "interrupted" }, { cause: error }) : error;
   }
+}
+
+type Opened = Pick<OpenedImage, "image" | "rootfs">;
+
+async function openFound(found: Found, reference: string, opening: Opening, stop: AbortController): Promise<Opened> {
+  if (found.kind === "root") return { image: { reference, config: emptyConfig }, rootfs: found.rootfs };
+  const contents =
+    found.kind === "contents" ? found.contents : await resolveImage(found.store, opening.cache(), opening.options);
+  const place = found.kind === "contents" ? found.description : found.store.description;
+  const description = `${place}@${contents.digest}`;
+  const assembled = await assembleRootfs(contents, opening.cache(), description, opening.context, stop);
+  opening.onClose(() => assembled.close());
+  if (found.kind === "store") found.store.close();
+  const { digest, config } = contents;
+  const platform = config.platform && wordPlatform(config.platform);
+  const image = { reference, digest, ...(platform !== undefined && { platform }), config };
+  return { image, rootfs: assembled.rootfs };
+}
+
+/** With commands run, it is no longer the image that its digest names. */
+async function afterCommands({ image, rootfs }: Opened, opening: Opening): Promise<Opened> {
+  const { run: commands = [], runNetwork: network = "host", runCache } = opening.options;
+  if (commands.length === 0) return { image, rootfs };
+  const { runInRoot, runOnce } = await import("./run.ts");
+  const options = { commands, network, config: image.config, cache: opening.cache(), context: opening.context };
+  const { digest, ...rest } = image;
+  const isKept = runCache === true && digest !== undefined;
+  const changed = isKept ? await runOnce(rootfs, digest, options) : await runInRoot(rootfs, options);
+  opening.onClose(() => changed.close());
+  return { image: rest, rootfs: changed.rootfs };
 }
 
 const emptyConfig: ImageConfig = {

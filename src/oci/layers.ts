@@ -29,6 +29,8 @@ export interface LayerStack {
   readonly root: FolderInode;
   /** @throws FlixwrapError `oci-bad-tar`, `oci-unsafe-layer`, `oci-too-large`, `oci-link-loop`. */
   apply(entries: Iterable<TarEntry>, archive: ByteSource, where: string): void;
+  /** The same for a tar of files that is no layer: names beginning with `.wh.` are just names. */
+  applyFiles(entries: Iterable<TarEntry>, archive: ByteSource, where: string): void;
 }
 
 /** An empty root to which layers are applied, lowest first. */
@@ -36,20 +38,28 @@ export function stackLayers(limits: LayerLimits = usualLimits): LayerStack {
   const root = emptyFolder();
   let entries = 0;
   let bytes = 0;
+  const begin = (archive: ByteSource, where: string, markers: boolean): Application =>
+    new Application(root, archive, where, markers, () => {
+      entries += 1;
+      if (entries > limits.entries) throw tooLarge(where, `more than ${limits.entries} entries`);
+    });
+  function* counted(layer: Iterable<TarEntry>, where: string): Generator<TarEntry> {
+    for (const entry of layer) {
+      bytes += entry.content?.size ?? 0;
+      if (bytes > limits.bytes) throw tooLarge(where, `more than ${limits.bytes} bytes`);
+      yield entry;
+    }
+  }
   return {
     root,
     apply(layer, archive, where) {
-      const content: TarEntry[] = [];
-      const application = new Application(root, archive, where, () => {
-        entries += 1;
-        if (entries > limits.entries) throw tooLarge(where, `more than ${limits.entries} entries`);
-      });
-      for (const entry of layer) {
-        bytes += entry.content?.size ?? 0;
-        if (bytes > limits.bytes) throw tooLarge(where, `more than ${limits.bytes} bytes`);
-        if (!application.applyWhiteout(entry)) content.push(entry);
-      }
+      const application = begin(archive, where, true);
+      const content = [...counted(layer, where)].filter((entry) => !application.applyWhiteout(entry));
       for (const entry of content) application.applyEntry(entry);
+    },
+    applyFiles(files, archive, where) {
+      const application = begin(archive, where, false);
+      for (const entry of counted(files, where)) application.applyEntry(entry);
     },
   };
 }
@@ -67,6 +77,8 @@ class Application {
   readonly #root: FolderInode;
   readonly #archive: ByteSource;
   readonly #where: string;
+  /** Whether names beginning with `.wh.` are markers. */
+  readonly #markers: boolean;
   readonly #count: () => void;
   /** What whiteouts of this layer took away, by folder and name. */
   readonly #removed = new Map<Inode, Map<string, Inode>>();
@@ -76,10 +88,11 @@ class Application {
   #last: { readonly parent: string; readonly folder: FolderInode } | undefined;
 
   /** `count` is called for every node that is made. */
-  constructor(root: FolderInode, archive: ByteSource, where: string, count: () => void) {
+  constructor(root: FolderInode, archive: ByteSource, where: string, markers: boolean, count: () => void) {
     this.#root = root;
     this.#archive = archive;
     this.#where = where;
+    this.#markers = markers;
     this.#count = count;
   }
 
@@ -105,7 +118,7 @@ class Application {
 
   applyEntry(entry: TarEntry): void {
     const names = this.#split(entry, entry.name);
-    if (names.some((part) => part.startsWith(AUFS))) {
+    if (this.#markers && names.some((part) => part.startsWith(AUFS))) {
       if (entry.type === "file") this.#aufs.set(names.join("/"), this.#inode(entry));
       return;
     }
@@ -206,7 +219,8 @@ class Application {
   }
 
   #refuseMarkers(entry: TarEntry, names: readonly string[]): void {
-    if (names.some((part) => part.startsWith(WHITEOUT))) throw this.#unsafe(entry, "a whiteout used as a folder");
+    if (this.#markers && names.some((part) => part.startsWith(WHITEOUT)))
+      throw this.#unsafe(entry, "a whiteout used as a folder");
   }
 
   #unsafe(entry: TarEntry, what: string, got?: string): FlixwrapError {

@@ -28,7 +28,7 @@ export function* writeTar(rootfs: Rootfs, nodes: Iterable<RootNode>): Generator<
     }
     written.set(node.identity, node.path);
     yield* put(encodeEntry(node, typeFlags[node.type], node.target));
-    if (node.type !== "file") continue;
+    if (node.type !== "file" || node.size === 0) continue;
     const content = rootfs.open(node);
     for (let at = 0; at < node.size; at += CHUNK) yield* put(content.read(at, CHUNK));
     yield* put(Buffer.alloc(-node.size & (BLOCK - 1)));

@@ -1,0 +1,279 @@
+import { chmodSync, closeSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { memorySource } from "../core/bytes.ts";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError, printable } from "../core/errors.ts";
+import { baseName, parentOf, rootPath, type RootPath } from "../core/paths.ts";
+import { childPath } from "./backed-rootfs.ts";
+import type { Cache } from "./cache.ts";
+import { childOutput, runChild, type Ended } from "./child.ts";
+import { extractTar } from "./extract.ts";
+import type { Digest } from "./digest.ts";
+import { descriptorSource } from "./file-source.ts";
+import { emulate } from "./emulation.ts";
+import { stackLayers } from "./layers.ts";
+import type { ImageConfig } from "./manifest.ts";
+import { findPrivilege, type Privilege } from "./namespaces.ts";
+import { removeTree } from "./remove-tree.ts";
+import type { RootNode, Rootfs } from "./rootfs.ts";
+import { readTar } from "./tar.ts";
+import { writeTar } from "./tar-writer.ts";
+import { treeRootfs } from "./tree.ts";
+import { spool } from "./archive.ts";
+
+export interface RunOptions {
+  /** Each runs by `/bin/sh -c`, as root of the image, one after the other. */
+  readonly commands: readonly string[];
+  readonly config: ImageConfig;
+  /** `none` takes the network away; `host` (default) shares the host's. */
+  readonly network?: "host" | "none";
+  readonly cache: Cache;
+  readonly context: Context;
+}
+
+/** A root after commands have run in a copy of it. */
+export interface ChangedRoot {
+  readonly rootfs: Rootfs;
+  close(): void;
+}
+
+/**
+ * Runs commands in a copy of a root, in namespaces and without a daemon, as root or as an ordinary user, and
+ * gives the root as it is then. What only the running needed (devices, resolv.conf, /tmp) is as it was before.
+ * @throws FlixwrapError `oci-run-failed` with the status and the last lines of the failing command,
+ * `oci-no-namespaces`, `oci-tool-missing`, `interrupted`.
+ */
+export async function runInRoot(rootfs: Rootfs, options: RunOptions): Promise<ChangedRoot> {
+  const { cache, context } = options;
+  const privilege = await findPrivilege(context);
+  if (privilege.kind === "single") context.emit({ kind: "warning", message: singleWarning });
+  const work = cache.temporaryName();
+  try {
+    mkdirSync(join(work, "root"), { recursive: true, mode: 0o700 });
+    mkdirSync(join(work, "tmp"));
+    chmodSync(join(work, "tmp"), 0o1777);
+    const nodes = [...rootfs.walk(rootPath("/"))];
+    const kept = privilege.kind === "root" ? nodes : nodes.filter(({ type }) => !type.endsWith("-device"));
+    await extractTar(writeTar(rootfs, kept), join(work, "root"), context, {
+      owners: privilege.kind !== "single",
+      enter: privilege.enter,
+    });
+    const setting = prepare(rootfs, work, privilege, options);
+    const enter = [...(await emulate(rootfs, privilege, context)), ...sandbox(setting, work, options)];
+    for (const command of options.commands) await runCommand(enter, command, context);
+    return await collect(rootfs, setting, work, privilege, options);
+  } catch (error) {
+    throw error instanceof FlixwrapError ? error : runError((error as Error).message, { cause: error });
+  } finally {
+    removeTree(work);
+  }
+}
+
+const singleWarning =
+  "this user has no range of subordinate ids: everything will belong to root; install uidmap and add the user to /etc/subuid and /etc/subgid for more";
+
+const runError = (got: string, options?: { cause: unknown }): FlixwrapError =>
+  new FlixwrapError("oci-run-failed", { what: "cannot run commands inside the image", got }, options);
+
+/** What is shown inside while commands run, and must not be left in the result. */
+interface Setting {
+  /** Files, as `[path of the host, place inside]`. */
+  readonly files: readonly (readonly [string, RootPath])[];
+  readonly folders: { readonly dev: RootPath; readonly proc: RootPath; readonly tmp: RootPath };
+  /** Places that are put back to what the original root has there, each with its real parent folder. */
+  readonly restore: readonly RootPath[];
+}
+
+function prepare(rootfs: Rootfs, work: string, privilege: Privilege, options: RunOptions): Setting {
+  const restore: RootPath[] = [];
+  const folder = (path: string): RootPath => {
+    const real = rootfs.resolve(rootPath(path));
+    if (real?.type === "directory") return real.path;
+    if (rootfs.lookup(rootPath(path)) !== undefined) throw runError(`the image's ${path} is no folder`);
+    restore.push(rootPath(path));
+    return rootPath(path);
+  };
+  const folders = { dev: folder("/dev"), proc: folder("/proc"), tmp: folder("/tmp") };
+  const has = (path: string): boolean => rootfs.resolve(rootPath(path)) !== undefined;
+  const shown: readonly (readonly [path: string, wanted: boolean, content: string, mode: number])[] = [
+    ["/etc/resolv.conf", options.network !== "none", readResolvConf(), 0o644],
+    ["/etc/hosts", !has("/etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n", 0o644],
+    // Debian's packages ask it before they start a service (policy-rc.d, invoke-rc.d(8)).
+    [
+      "/usr/sbin/policy-rc.d",
+      has("/usr/sbin/invoke-rc.d") && !has("/usr/sbin/policy-rc.d"),
+      "#!/bin/sh\nexit 101\n",
+      0o755,
+    ],
+    ["/etc/apt/apt.conf.d/99flixwrap", privilege.kind === "single", 'APT::Sandbox::User "root";\n', 0o644],
+  ];
+  const files: (readonly [string, RootPath])[] = [];
+  for (const [path, wanted, content, mode] of shown) {
+    const parent = wanted ? rootfs.resolve(parentOf(rootPath(path))) : undefined;
+    if (parent?.type !== "directory") continue;
+    const place = childPath(parent.path, baseName(path));
+    const there = rootfs.resolve(place);
+    const source = join(work, `shown-${files.length}`);
+    writeFileSync(source, content, { mode });
+    chmodSync(source, mode);
+    if (there?.type === "file") files.push([source, there.path]);
+    else {
+      // A link that leads nowhere gives way to a file for the time being. No parent of it is a link.
+      rmSync(join(work, "root", place), { force: true });
+      restore.push(place);
+      files.push([source, place]);
+    }
+  }
+  return { files, folders, restore };
+}
+
+function readResolvConf(): string {
+  try {
+    return readFileSync("/etc/resolv.conf", "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** Docker's: enough for package managers, not for the host. */
+const capabilities =
+  "chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,audit_write";
+
+const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** bubblewrap: pivot_root, own processes, devices and /proc; everything dies with it, and it dies with us. */
+function sandbox({ files, folders }: Setting, work: string, options: RunOptions): string[] {
+  const { env: own } = options.context;
+  const proxies = Object.entries(own).filter(([name]) => /^(https?|ftp|no|all)_proxy$/i.test(name));
+  const env = new Map([
+    ["PATH", usualPath],
+    ["HOME", "/root"],
+    ["LANG", "C.UTF-8"],
+    ["DEBIAN_FRONTEND", "noninteractive"],
+    ...proxies.map(([name, value]) => [name, value ?? ""] as const),
+    ...options.config.env.map((line) => [line.replace(/=.*$/s, ""), line.replace(/^[^=]*=?/s, "")] as const),
+  ]);
+  return [
+    "bwrap",
+    ..."--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --new-session --clearenv".split(" "),
+    ...(options.network === "none" ? ["--unshare-net"] : []),
+    ...[...env].filter(([name]) => name !== "").flatMap(([name, value]) => ["--setenv", name, value]),
+    ...capabilities.split(",").flatMap((name) => ["--cap-add", `CAP_${name.toUpperCase()}`]),
+    ...["--bind", join(work, "root"), "/", "--dev", folders.dev, "--proc", folders.proc],
+    ...["--bind", join(work, "tmp"), folders.tmp],
+    ...files.flatMap(([source, place]) => ["--ro-bind", source, place]),
+    ...["--chdir", options.config.workingDir || "/", "--", "/bin/sh", "-c"],
+  ];
+}
+
+async function runCommand(enter: readonly string[], command: string, context: Context): Promise<void> {
+  context.emit({ kind: "step", step: "run", detail: printable(command) });
+  const said: string[] = [];
+  const onLine = (line: string): void => {
+    said.push(line);
+    if (said.length > 20) said.shift();
+    context.emit({ kind: "step", step: "run", detail: line });
+  };
+  const argv = [...enter, command];
+  const { status } = await runChild({ argv, purpose: "run commands inside an image", package: "bubblewrap" }, context, {
+    onLine,
+  });
+  if (status === 0) return;
+  const isForeign = said.some((line) => line.includes("Exec format error"));
+  throw new FlixwrapError("oci-run-failed", {
+    what: "a command failed inside the image",
+    where: printable(command),
+    got: `exit status ${status}`,
+    ...(isForeign && { hint: "the image is for another processor: install qemu-user-static" }),
+    items: said.slice(-10),
+  });
+}
+
+/** The changed root as one tar, with what the running needed put back as it was. */
+async function collect(
+  original: Rootfs,
+  { restore }: Setting,
+  work: string,
+  privilege: Privilege,
+  { cache, context }: RunOptions,
+): Promise<ChangedRoot> {
+  const words = "tar -cf - --xattrs --xattrs-include=* --numeric-owner --sort=name --format=posix".split(" ");
+  const argv = [...privilege.enter, ...words, "-C", join(work, "root"), "."];
+  const command = { argv, purpose: "read the folder that commands ran in", package: "tar" };
+  const fail = ({ status, complaints }: Ended): FlixwrapError =>
+    runError(complaints.at(-1) ?? `tar ended with status ${status}`);
+  const { fd, source } = await spool(childOutput(command, context, fail), "the root after the commands", cache);
+  const description = `${original.description} after its commands`;
+  const stack = stackLayers();
+  stack.applyFiles(readTar(source, description), source, description);
+  const changed = treeRootfs(description, stack.root);
+  const undo = memorySource(Buffer.concat([...writeTar(original, undoNodes(original, changed, restore, privilege))]));
+  stack.apply(readTar(undo, description), undo, description);
+  return { rootfs: treeRootfs(description, stack.root), close: () => closeSync(fd) };
+}
+
+/** A layer that undoes: whiteouts for what was not there, and the original nodes for the rest. */
+function* undoNodes(
+  original: Rootfs,
+  changed: Rootfs,
+  restore: readonly RootPath[],
+  privilege: Privilege,
+): Generator<RootNode> {
+  for (const path of restore) {
+    const before = original.lookup(path);
+    if (before !== undefined) yield before;
+    else if (changed.lookup(path) !== undefined) yield whiteout(path);
+  }
+  if (privilege.kind === "root") return;
+  for (const node of original.walk(rootPath("/"))) {
+    const parent = changed.lookup(parentOf(node.path));
+    if (node.type.endsWith("-device") && parent?.path === parentOf(node.path) && parent.type === "directory")
+      yield node;
+  }
+}
+
+const whiteout = (path: RootPath): RootNode => ({
+  path: childPath(parentOf(path), `.wh.${baseName(path)}`),
+  type: "file",
+  mode: 0,
+  uid: 0,
+  gid: 0,
+  mtime: { seconds: 0, nanoseconds: 0 },
+  size: 0,
+  xattrs: new Map(),
+  identity: `whiteout ${path}`,
+});
+
+/**
+ * The same with the results kept in the cache: as long as the image and the commands are the same, they do not
+ * run again.
+ */
+export async function runOnce(rootfs: Rootfs, digest: Digest, options: RunOptions): Promise<ChangedRoot> {
+  const { cache, commands, network = "host" } = options;
+  const facts = JSON.stringify([RUN_VERSION, digest, commands, network]);
+  const key = createHash("sha256").update(facts).digest("hex");
+  const known = cache.readResult(key);
+  const kept = known && (await cache.findLayer(known));
+  if (known !== undefined && kept !== undefined) return openKept(rootfs, known, kept);
+  const changed = await runInRoot(rootfs, options);
+  try {
+    const made = await cache.addLayer(writeTar(changed.rootfs, changed.rootfs.walk(rootPath("/"))));
+    cache.writeResult(key, made);
+    return changed;
+  } catch (error) {
+    changed.close();
+    throw error;
+  }
+}
+
+/** Raise it when commands run in another way than before. */
+const RUN_VERSION = 1;
+
+function openKept(original: Rootfs, digest: Digest, { fd, size }: { fd: number; size: number }): ChangedRoot {
+  const description = `${original.description} after its commands`;
+  const source = descriptorSource(fd, 0, size, digest);
+  const stack = stackLayers();
+  stack.applyFiles(readTar(source, description), source, description);
+  return { rootfs: treeRootfs(description, stack.root), close: () => closeSync(fd) };
+}
