@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The reference way, in our words: what a user does without flixwrap. An image is pulled and unpacked, each needed
 # library is looked for with find, patchelf edits every file, mksquashfs packs.
-# Usage: reference-flix.sh IMAGE NAME /usr/bin/PROGRAM OUTPUT   (IMAGE as skopeo knows it, or a folder)
+# Usage: reference-flix.sh IMAGE NAME /usr/bin/PROGRAM OUTPUT   (IMAGE as skopeo knows it, or a folder; OUTPUT is a folder
+# unless it ends with .raw)
 set -euo pipefail
 image=$1 name=$2 program=$3 output=$4
 work=$(mktemp -d)
@@ -37,5 +38,9 @@ cp -L "$root$interpreter" "$tree$sysroot/$(basename "$interpreter")"
 patchelf --set-interpreter "$sysroot/$(basename "$interpreter")" "$tree$program"
 serve "$tree$program"
 printf 'ID=_any\nARCHITECTURE=x86-64\n' > "$tree/usr/lib/extension-release.d/extension-release.$name"
-rm -f "$output"
+rm -rf "$output"
+case $output in
+*.raw) ;;
+*) cp -a "$tree" "$output" && exit ;;
+esac
 mksquashfs "$tree" "$output" -all-root -noappend -comp zstd -quiet -no-progress >/dev/null

@@ -1,4 +1,5 @@
 import { baseName, type RootPath } from "../../core/paths.ts";
+import type { ElfFile } from "../../elf/index.ts";
 import { buildTree } from "../../extension/tree.ts";
 import { extensionRootfs } from "../../extension/tree-rootfs.ts";
 import type { Closure } from "../../loader/closure.ts";
@@ -18,20 +19,30 @@ export interface Misdirected {
  * sealed loaders, the new run paths, musl's path files. Every request must lead to the file it led to in the
  * image. What the plan forgot, or what would be looked for on the host, shows here and not on somebody's node.
  */
-export function provePlan(plan: FlixPlan, layout: Layout): readonly Misdirected[] {
+export function provePlan(plan: FlixPlan, { closure, selection }: Layout): readonly Misdirected[] {
+  const read = new Map(closure.objects.map(({ node, elf }) => [node.path, elf]));
   const origin = new Map<string, RootPath>();
-  for (const action of plan.actions) if ("from" in action) origin.set(action.to, action.from.path);
+  const unchanged = new Map<string, ElfFile>();
+  for (const action of plan.actions) {
+    if (!("from" in action)) continue;
+    origin.set(action.to, action.from.path);
+    const elf = action.kind === "copy" ? read.get(action.from.path) : undefined;
+    if (elf !== undefined) unchanged.set(action.to, elf);
+  }
+  const late = lateRequests(closure);
   const chosen = (role: "program" | "library"): RootPath[] =>
     // On the host, the extension's paths are root paths.
-    layout.selection.files.filter((file) => file.role === role).map(({ to }) => to as string as RootPath);
+    selection.files.filter((file) => file.role === role).map(({ to }) => to as string as RootPath);
   const extension = extensionRootfs(buildTree(plan, { name: "planned", allowSuid: true }));
   const planned = resolveClosure(extension, chosen("program"), {
     libraries: chosen("library"),
     dlopen: "none",
-    late: ({ node }) => lateRequests(layout.closure, origin.get(node.path)),
+    late: ({ node }) => late.get(origin.get(node.path)!) ?? [],
+    // The same bytes say the same.
+    readObject: (node) => unchanged.get(node.path),
   });
 
-  const wanted = requestsOf(layout.closure, (path) => path);
+  const wanted = requestsOf(closure, (path) => path);
   const got = requestsOf(planned, (path) => origin.get(path));
   return [...wanted]
     .filter(([key, { answers }]) => [...answers].join() !== [...(got.get(key)?.answers ?? [])].join())
@@ -43,13 +54,15 @@ export function provePlan(plan: FlixPlan, layout: Layout): readonly Misdirected[
     }));
 }
 
-/** What the object loaded by dlopen(3) in the image. A path of the image is none of the host: its file name is asked for. */
-function lateRequests({ objects }: Closure, path: RootPath | undefined): LateRequest[] {
-  const names = objects
-    .flatMap(({ reasons }) => reasons)
-    .filter(({ neededBy, dlopen }) => dlopen !== undefined && neededBy === path)
-    .map(({ name }) => baseName(name));
-  return [...new Set(names)].map((name) => ({ names: [name], required: true, why: "as in the image" }));
+/** What each object loaded by dlopen(3) in the image. A path of the image is none of the host: its file name is asked for. */
+function lateRequests({ objects }: Closure): ReadonlyMap<RootPath, readonly LateRequest[]> {
+  const requests = new Map<RootPath, LateRequest[]>();
+  for (const { neededBy, name, dlopen } of objects.flatMap(({ reasons }) => reasons)) {
+    if (dlopen === undefined) continue;
+    const request: LateRequest = { names: [baseName(name)], required: true, why: "as in the image" };
+    requests.set(neededBy, [...(requests.get(neededBy) ?? []), request]);
+  }
+  return requests;
 }
 
 interface Request {
