@@ -18,6 +18,7 @@ import type { ElfFile } from "./file.ts";
 import { interpreterBlock } from "./interpreter.ts";
 import { placeBlocks, type Block } from "./place.ts";
 import { renameSymbols } from "./rename-symbols.ts";
+import { refuseIncoherent } from "./coherence.ts";
 
 /** What shall be different. What is absent stays. */
 export interface ElfEdits {
@@ -91,6 +92,7 @@ export function planEdits(file: ElfFile, edits: ElfEdits, limits: Partial<Growth
     ...editOsAbi(draft, edits.osAbi),
   );
   if (changes.length === 0) return { writes: [], size: file.source.size, growth: "none", changes };
+  refuseIncoherent(draft);
   if (draft.table !== undefined)
     changes.push(...fitEntries(file, draft.table).map((name) => `${name} removed to make room`));
   layOut(draft, blocks);

@@ -6,7 +6,7 @@ import {
   canShiftBehind,
   findHole,
   hasTailRoom,
-  innerRoom,
+  hasInnerRoom,
   isOwnedAlone,
   readOnlyLoads,
   shiftTail,
@@ -117,7 +117,7 @@ function isSame(draft: Draft, { current, bytes }: Block): boolean {
 /** Puts a block where it was; what it no longer needs becomes zero. */
 function placeInside(draft: Draft, block: Block): boolean {
   const { current, bytes } = block;
-  if (bytes.length > innerRoom(draft, current)) return false;
+  if (!hasInnerRoom(draft, current, bytes.length)) return false;
   put(draft, block, current.offset);
   return true;
 }

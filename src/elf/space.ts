@@ -128,16 +128,19 @@ export function shiftTail(draft: Draft, at: number, count: number): void {
   draft.size += count;
 }
 
-/** How far a range in the middle of a segment may reach: itself and the zero bytes between it and its next neighbour. */
-export function innerRoom(draft: Draft, range: FileRange): number {
+/** Whether a range in the middle of a segment has room for `wanted` bytes: itself and the zeros up to its next neighbour. */
+export function hasInnerRoom(draft: Draft, range: FileRange, wanted: number): boolean {
   const own = spanOf(range);
   const others = usedSpans(draft, [own]);
-  if (others.some((span) => overlaps(span, own))) return 0;
+  if (others.some((span) => overlaps(span, own))) return false;
+  if (wanted <= range.length) return true;
   const segment = filledLoads(draft).find((one) => isWithin(own, spanOfSegment(one)));
-  if (segment === undefined || draft.sections.length === 0) return range.length;
-  const starts = others.map((span) => (span.start >= own.end ? span.start : Infinity));
-  const next = Math.min(spanOfSegment(segment).end, ...starts);
-  return isZero(draft, own.end, next) ? next - own.start : range.length;
+  if (segment === undefined || draft.sections.length === 0) return false;
+  const end = own.start + wanted;
+  const room = { start: own.end, end };
+  return (
+    end <= spanOfSegment(segment).end && !others.some((span) => overlaps(span, room)) && isZero(draft, own.end, end)
+  );
 }
 
 /** A hole between sections of a read-only segment that `length` bytes fill: the place that a moved block had before. */

@@ -1,10 +1,10 @@
 import { encodeName } from "../core/names.ts";
 import { locate, readRange } from "./address.ts";
-import { DT, SHF, SHT } from "./constants.ts";
+import { DT, SHF, SHT, stringTags } from "./constants.ts";
 import type { Draft } from "./draft.ts";
 import { setValue } from "./dynamic-table.ts";
 import type { Block } from "./place.ts";
-import { refused } from "./problems.ts";
+import { hex, refused } from "./problems.ts";
 import { collectReferences } from "./references.ts";
 
 /** The largest in the wild has 6.5 MB. */
@@ -47,6 +47,12 @@ export function openStrings(draft: Draft): StringTable {
   const current = { offset: range.offset, length: Number(size) };
   const before = readRange(file, current.offset, current.length, "dynamic string table");
   if (before.at(-1) !== 0) throw refused("elf-no-strings", file, "the dynamic string table is not NUL-terminated");
+  // The loader would read it, but it would stay behind if the table moved.
+  const outside = file.dynamic.find(({ tag, value }) => stringTags.has(tag) && value >= size);
+  if (outside !== undefined) {
+    const got = `string offset ${hex(outside.value)}`;
+    throw refused("elf-no-strings", file, "a string lies behind the dynamic string table", { got });
+  }
   let bytes = Buffer.from(before);
   const section = draft.sections.findIndex(
     (one) => one.type === SHT.STRTAB && (one.flags & SHF.ALLOC) !== 0n && one.addr === address,
@@ -65,7 +71,7 @@ export function openStrings(draft: Draft): StringTable {
     },
     settle() {
       if (requests.length === 0 && dropped.length === 0) return;
-      const references = collectReferences(draft, section);
+      const references = collectReferences(draft, section, bytes.length);
       for (const offset of dropped) references?.remove(offset);
       const find = openSearch(bytes, requests.length);
       const added = new Map<string, number>();
