@@ -11,7 +11,7 @@ export interface ImageRequest {
   /** A shell command run in the root first. */
   readonly run?: string;
   /** Files of this machine copied into the root before that. */
-  readonly inputs: readonly { readonly to: string; readonly path: string }[];
+  readonly inputs: readonly { readonly to: string; readonly path: string; readonly size: number }[];
 }
 
 export interface OpenedImage {

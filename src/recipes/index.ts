@@ -6,7 +6,7 @@ export type { ImageRequest, Images, OpenedImage } from "./images.ts";
 export { type ImageName, parseImageName, planIndex, type Published } from "./index-files.ts";
 export { type Lock, mergeLocks, readLock, writeLock } from "./lock.ts";
 export { type Mirror, parseMirror } from "./mirrors.ts";
-export { openImages, type RunInRoot } from "./open-images.ts";
+export { openImages } from "./open-images.ts";
 export { type PlannedRecipe, planRecipe, type Ports, type RecipeRequest, sourcesOf } from "./plan.ts";
 export { findRecipe, readRecipe, type Recipe, recipeNames } from "./recipe.ts";
 export {

@@ -23,7 +23,8 @@ const ownNode = (node: RootNode, source: number): RootNode => ({ ...node, identi
 const ownAction = (action: Action, source: number): Action =>
   action.kind === "copy" || action.kind === "patch" ? { ...action, from: ownNode(action.from, source) } : action;
 
-function joinRoots(sources: readonly Rootfs[], description: string): Rootfs {
+/** Several roots laid over each other, the first on top; see {@link joinPlans}. */
+export function joinRoots(sources: readonly Rootfs[], description: string): Rootfs {
   const first = (find: (source: Rootfs) => RootNode | undefined): RootNode | undefined => {
     for (const [at, source] of sources.entries()) {
       const node = find(source);

@@ -3,6 +3,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import type { Plan } from "../extension/plan.ts";
 import { openArchive } from "./archive.ts";
 import type { DownloadPart, ImagePart, Part, Verification } from "./format.ts";
+import type { ImageRequest } from "./images.ts";
 import type { LockedSource } from "./lock.ts";
 import { archiveTypeOf } from "./normalise.ts";
 import { requirePackage } from "./package-version.ts";
@@ -100,10 +101,10 @@ async function planImage(part: ImagePart, work: Work): Promise<Plan[]> {
   const image = fillTemplate(part.image, values, "image");
   if (ports.images === undefined)
     throw new FlixwrapError("recipe-no-images", { what: "no images can be opened here", where: image });
-  const inputs: { to: string; path: string }[] = [];
+  const inputs: ImageRequest["inputs"][number][] = [];
   for (const input of part.inputs) {
-    const { path } = await fetchArtifact(input.download, input.verify, work);
-    inputs.push({ to: fillTemplate(input.to, values, "inputs"), path });
+    const { path, size } = await fetchArtifact(input.download, input.verify, work);
+    inputs.push({ to: fillTemplate(input.to, values, "inputs"), path, size });
   }
   const known = lockedSource(work, image);
   const opened = await ports.images.open({
