@@ -1,5 +1,6 @@
 import { FlixwrapError } from "../core/errors.ts";
 import { type ExtPath, extPath, type RootPath } from "../core/paths.ts";
+import type { ElfFile } from "../elf/index.ts";
 import type { Action, Plan } from "../extension/plan.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import { type PlacedFile, planContents } from "./torcx/contents.ts";
@@ -19,8 +20,8 @@ export interface TorcxOptions {
 
 /** What is planned for a Torcx image, with what the migration note and the finish ask for. */
 export interface TorcxPlan extends Plan {
-  /** systemd's name of the programs' architecture; undefined without ELF files. */
-  readonly architecture?: string;
+  /** ELF files of the image; they tell the architecture. */
+  readonly elfs: readonly ElfFile[];
   /** Units that the image's own links start, in order. */
   readonly enabled: readonly string[];
   /** Flatcar's own extensions that hold the same programs: `docker-flatcar`, `containerd-flatcar`. */
@@ -71,7 +72,7 @@ export function planTorcx(rootfs: Rootfs, options: TorcxOptions): TorcxPlan {
     ],
     enabled: [...new Set(upheld.map(({ unit }) => unit))],
     replaces: replacedBy(actions),
-    ...(programs.architecture === undefined ? {} : { architecture: programs.architecture }),
+    elfs: programs.elfs,
   };
 }
 

@@ -9,7 +9,7 @@ import type { PlacedFile } from "./contents.ts";
 import { wordList } from "./manifest.ts";
 import { isLibraryFolder } from "./places.ts";
 
-/** The image's ELF files: how each is shipped, and for which machine they are. */
+/** The image's ELF files and how each is shipped. */
 export interface TorcxPrograms {
   readonly actions: readonly Action[];
   readonly warnings: readonly string[];
@@ -17,8 +17,8 @@ export interface TorcxPrograms {
   readonly settled: ReadonlySet<ExtPath>;
   /** Libraries that are not shipped under their names. */
   readonly lost: ReadonlySet<RootPath>;
-  /** systemd's name; undefined without ELF files. */
-  readonly architecture?: string;
+  /** Those that tell for which machine the image is. */
+  readonly elfs: readonly ElfFile[];
 }
 
 /** Parts of the C library: a second one in the host's folders would be the end of the host. */
@@ -53,16 +53,13 @@ export function planPrograms(
     warnings.push(`stand where the host's loader looks and may hide the host's: ${wordList(kept.map(({ to }) => to))}`);
   if (dropped.length > 0)
     warnings.push(`not put into the host's folders of libraries: ${wordList(dropped.map(({ node }) => node.path))}`);
-  const architecture = architectureOf(
-    elves.map(({ elf }) => elf),
-    warnings,
-  );
   return {
     actions: flix?.actions ?? [],
     warnings: [...warnings, ...(flix?.warnings ?? [])],
     settled: new Set([...served, ...dropped].map(({ to }) => to)),
     lost: new Set(dropped.map(({ node }) => node.path)),
-    ...(architecture === undefined ? {} : { architecture }),
+    // A program for eBPF has a machine that no host is.
+    elfs: elves.map(({ elf }) => elf).filter((elf) => architectureOfElf(elf) !== undefined),
   };
 }
 
@@ -105,14 +102,4 @@ function findProblems(
       return problem === undefined ? [] : [[program, problem]];
     }),
   );
-}
-
-function architectureOf(elves: readonly ElfFile[], warnings: string[]): string | undefined {
-  const rows = [...new Set(elves.map((elf) => architectureOfElf(elf)))].filter((row) => row !== undefined);
-  const widest = rows.filter((row) => row.elf.bits === Math.max(...rows.map(({ elf }) => elf.bits)));
-  if (widest.length > 1)
-    warnings.push(
-      `programs for several machines (${widest.map((row) => row.systemd).join(", ")}): no ARCHITECTURE is set`,
-    );
-  return widest.length === 1 ? widest[0]!.systemd : undefined;
 }

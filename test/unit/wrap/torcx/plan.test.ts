@@ -9,14 +9,14 @@ const plan = (entries: Record<string, MemoryEntry>, image?: string) =>
   planTorcx(memoryRootfs(entries, "x.torcx.tgz"), { name: "x", ...(image === undefined ? {} : { image }) });
 
 /** `PATH`, `PATH -> TARGET` of every node that is no folder. */
-function list(plan: Plan): string[] {
-  return [...buildTree(plan, { name: "x" }).nodes]
+function list(made: Plan): string[] {
+  return [...buildTree(made, { name: "x" }).nodes]
     .filter(([, node]) => node.type !== "directory")
     .map(([path, node]) => (node.type === "symlink" ? `${path} -> ${node.target}` : path));
 }
 
-function read(plan: Plan, path: string): string {
-  const node = [...buildTree(plan, { name: "x" }).nodes].find(([at]) => at === path)?.[1];
+function read(made: Plan, path: string): string {
+  const node = [...buildTree(made, { name: "x" }).nodes].find(([at]) => at === path)?.[1];
   if (node?.type !== "file") throw new Error(`no file ${path}`);
   return Buffer.from(node.content.read(0, node.content.size)).toString();
 }
