@@ -1,4 +1,5 @@
 /** The recipe room's door: what the command line and library callers use. */
+export { type BakeOptions, bakeRecipe, openPorts, type ReachOptions, shippedRecipes } from "./bake.ts";
 export { type CatalogueRow, describeRecipe, readCatalogue } from "./catalogue.ts";
 export { checkRecipe, type RecipeFinding } from "./check.ts";
 export { finishRecipe, type FinishRecipeOptions } from "./finish.ts";
