@@ -18,7 +18,7 @@ const PARALLEL = 3;
 
 /**
  * An image's layers as one root file system: those that are not in the cache are fetched into it, a few at once,
- * then all are indexed and put upon each other.
+ * then all are indexed and put upon each other. `fetched`: how many were not there.
  * @throws what the first failing layer throws, `oci-bad-tar`, `oci-unsafe-layer`, `oci-too-large`.
  */
 export async function assembleRootfs(
@@ -27,12 +27,17 @@ export async function assembleRootfs(
   description: string,
   context: Context,
   stop: AbortController,
-): Promise<{ readonly rootfs: Rootfs; close(): void }> {
+): Promise<{ readonly rootfs: Rootfs; readonly fetched: number; close(): void }> {
+  let fetched = 0;
   const files: { readonly fd: number; readonly size: number }[] = [];
   const close = (): void => files.splice(0).forEach(({ fd }) => closeSync(fd));
   try {
     await concurrently([...layers.entries()], PARALLEL, stop, async ([n, layer]) => {
-      files[n] = await cache.openLayer(layer.diffId, () => uncompressed(layer, context), context);
+      const produce = (): AsyncIterable<Uint8Array> => {
+        fetched += 1;
+        return uncompressed(layer, context);
+      };
+      files[n] = await cache.openLayer(layer.diffId, produce, context);
     });
     const stack = stackLayers();
     for (const [n, { diffId }] of layers.entries()) {
@@ -41,7 +46,7 @@ export async function assembleRootfs(
       const archive = descriptorSource(fd, 0, size, where);
       stack.apply(indexLayer(archive, diffId, where, cache), archive, where);
     }
-    return { rootfs: treeRootfs(description, stack.root), close };
+    return { rootfs: treeRootfs(description, stack.root), fetched, close };
   } catch (error) {
     close();
     throw error;

@@ -68,7 +68,7 @@ export interface Cache {
 }
 
 /** The first part changes with the format, so that an older program never meets a newer cache. */
-const VERSION = "v1";
+export const VERSION = "v1";
 /** Of another container's process, where nothing better can be known: seconds. */
 const FOREIGN_AGE = 24 * 60 * 60;
 

@@ -1,5 +1,4 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, printable } from "../core/errors.ts";
 
@@ -117,9 +116,14 @@ async function feed(child: ChildProcess, input: Iterable<Uint8Array>, ended: Pro
   const stdin = child.stdin!;
   // The program may end before it has read everything: its status tells why.
   stdin.on("error", () => undefined);
+  let isOver = false;
+  const over = ended.then(
+    () => (isOver = true),
+    () => (isOver = true),
+  );
   for (const chunk of input) {
-    if (stdin.destroyed || child.exitCode !== null) break;
-    if (!stdin.write(chunk)) await Promise.race([once(stdin, "drain"), ended]).catch(() => undefined);
+    if (isOver) break;
+    if (!stdin.write(chunk)) await Promise.race([new Promise((resolve) => stdin.once("drain", resolve)), over]);
   }
   stdin.end();
 }

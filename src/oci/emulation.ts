@@ -29,16 +29,25 @@ export async function emulate(rootfs: Rootfs, privilege: Privilege, context: Con
     });
   }
   context.emit({ kind: "notice", message: `${wanted.oci} is emulated by ${emulator}` });
-  const script = [
+  const register = [
     "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 125",
     `printf '%s' '${registration(wanted, emulator)}' > /proc/sys/fs/binfmt_misc/register || exit 125`,
     'exec "$@"',
   ].join("; ");
-  const map =
-    privilege.kind === "root"
-      ? ["--map-users=0,0,4294967295", "--map-groups=0,0,4294967295", "--setuid=0", "--setgid=0"]
-      : privilege.enter.filter((word) => word.startsWith("--map"));
-  return ["unshare", "--user", ...map, "--mount", "--", "/bin/sh", "-c", script, "sh"];
+  if (privilege.kind !== "root") {
+    const map = privilege.enter.filter((word) => word.startsWith("--map"));
+    return ["unshare", "--user", ...map, "--mount", "--", "/bin/sh", "-c", register, "sh"];
+  }
+  // root keeps all ids as they are, which unshare cannot ask for: the map is written from outside.
+  const wait = `until read -r x < /proc/self/uid_map; do sleep 0.01; done; exec unshare --mount -- /bin/sh -c "$0" sh "$@"`;
+  const outside = [
+    `unshare --user -- /bin/sh -c '${wait}' "$0" "$@" & p=$!`,
+    `for map in uid_map gid_map; do`,
+    `until echo 0 0 4294967295 > /proc/$p/$map; do sleep 0.01; kill -0 $p || exit 125; done 2> /dev/null; done`,
+    `wait $p`,
+  ].join("\n");
+  // Everything in there dies with its parent, and so must the parent die with us.
+  return ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", outside, register];
 }
 
 /** By the ELF header of its shell. */

@@ -29,7 +29,7 @@ export interface WrittenFolder {
  */
 export async function writeFolder(rootfs: Rootfs, path: string, context: Context): Promise<WrittenFolder> {
   const goal = resolve(path);
-  refuseExisting(goal, path);
+  refuseExisting(path);
   sweepLeftovers(goal);
   const made = join(dirname(goal), `.${basename(goal)}.${ownToken()}-${randomBytes(4).toString("hex")}`);
   const isRoot = userInfo().uid === 0;
@@ -51,9 +51,10 @@ export async function writeFolder(rootfs: Rootfs, path: string, context: Context
   return { path, nodes: nodes.length, lost };
 }
 
-function refuseExisting(goal: string, path: string): void {
-  const stat = statSync(goal, { throwIfNoEntry: false });
-  if (stat === undefined || (stat.isDirectory() && readdirSync(goal).length === 0)) return;
+/** @throws FlixwrapError `oci-folder-exists` unless there is nothing, or an empty folder. */
+export function refuseExisting(path: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined || (stat.isDirectory() && readdirSync(path).length === 0)) return;
   throw new FlixwrapError("oci-folder-exists", {
     what: "there is something already, and it is not replaced",
     where: path,

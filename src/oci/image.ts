@@ -6,6 +6,7 @@ import { rootPath } from "../core/paths.ts";
 import { openArchive, openArchiveStream, type OpenedArchive } from "./archive.ts";
 import { assembleRootfs } from "./assemble.ts";
 import { openCache, usualCacheFolder, type Cache } from "./cache.ts";
+import { pruneCache } from "./cache-upkeep.ts";
 import type { Digest } from "./digest.ts";
 import { readDockerArchive } from "./docker-archive.ts";
 import { openFolder } from "./folder-rootfs.ts";
@@ -40,6 +41,8 @@ export interface OpenOptions extends RegistryOptions {
   readonly context: Context;
   /** `$XDG_CACHE_HOME/flixwrap` when undefined. */
   readonly cacheDir?: string;
+  /** Bytes the cache may grow to; 20 GiB when undefined. The least recently used gives way. */
+  readonly cacheSize?: number;
   /** `linux/arm64/v8`, `aarch64`, …; this machine's when undefined. */
   readonly platform?: string;
   /** Commands that run in a copy of the root before it is handed out: docs of `runInRoot`. */
@@ -94,6 +97,10 @@ export async function openImage(reference: Reference, options: OpenOptions): Pro
   }
 }
 
+/** Milliseconds: what was used so lately is never pruned to make room; somebody may be about to open it. */
+const RECENT = 60 * 60 * 1000;
+const CACHE_SIZE = 20 * 2 ** 30;
+
 type Opened = Pick<OpenedImage, "image" | "rootfs">;
 
 async function openFound(found: Found, reference: string, opening: Opening, stop: AbortController): Promise<Opened> {
@@ -104,6 +111,10 @@ async function openFound(found: Found, reference: string, opening: Opening, stop
   const description = `${place}@${contents.digest}`;
   const assembled = await assembleRootfs(contents, opening.cache(), description, opening.context, stop);
   opening.onClose(() => assembled.close());
+  if (assembled.fetched > 0) {
+    const { folder } = opening.cache();
+    pruneCache(folder, { maxBytes: opening.options.cacheSize ?? CACHE_SIZE, before: new Date(Date.now() - RECENT) });
+  }
   if (found.kind === "store") found.store.close();
   const { digest, config } = contents;
   const platform = config.platform && wordPlatform(config.platform);
