@@ -13,7 +13,25 @@ import type { ExtensionTree, TreeNode } from "./tree.ts";
  * mode 0 into 0644, and owners above 2097151 into that number.
  */
 export function openTar(tree: ExtensionTree, epoch: number, signal?: AbortSignal): Readable {
-  return Readable.from(tarChunks(tree, epoch, signal), { objectMode: false, highWaterMark: 1 << 20 });
+  return Readable.from(gather(tarChunks(tree, epoch, signal)), { objectMode: false, highWaterMark: CHUNK });
+}
+
+/** Bytes of a chunk, and of the largest file that is read at once: a stream costs more than most files. */
+const CHUNK = 1 << 20;
+
+/** Joins small chunks: an extension has thousands of files, and each write to a tool costs a turn of the loop. */
+async function* gather(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let kept: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    kept.push(chunk);
+    size += chunk.length;
+    if (size < CHUNK / 2) continue;
+    yield kept.length === 1 ? chunk : Buffer.concat(kept);
+    kept = [];
+    size = 0;
+  }
+  if (size > 0) yield Buffer.concat(kept);
 }
 
 const BLOCK = 512;
@@ -33,10 +51,7 @@ async function* tarChunks(tree: ExtensionTree, epoch: number, signal?: AbortSign
 
 async function* contentChunks(path: ExtPath, content: ByteSource, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   let left = content.size;
-  const stream = content.stream();
-  // A source that stands still must not hold up an interruption.
-  if (signal !== undefined) addAbortSignal(signal, stream);
-  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+  for await (const chunk of content.size <= CHUNK ? [content.read(0, CHUNK)] : streamOf(content, signal)) {
     left -= chunk.length;
     if (left < 0) break;
     yield chunk;
@@ -49,6 +64,12 @@ async function* contentChunks(path: ExtPath, content: ByteSource, signal?: Abort
       wanted: `${content.size} bytes`,
     });
   if (content.size % BLOCK !== 0) yield padding.subarray(0, BLOCK - (content.size % BLOCK));
+}
+
+/** A source that stands still must not hold up an interruption. */
+function streamOf(content: ByteSource, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+  const stream = content.stream();
+  return signal === undefined ? stream : addAbortSignal(signal, stream);
 }
 
 /** The header blocks of one entry: a pax header where ustar's fields do not suffice, then the entry's own. */

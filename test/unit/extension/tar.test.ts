@@ -71,10 +71,15 @@ test("binary attributes and names that are no UTF-8 stand there byte for byte", 
 });
 
 test("a file shorter or longer than its entry says ends the stream with an error", async () => {
-  for (const real of [9, 11]) {
+  for (const [said, real] of [
+    [10, 9],
+    [10, 11],
+    [2_000_000, 1_999_999],
+    [2_000_000, 2_000_001],
+  ] as const) {
     const tree = buildTree(copyPlan({}, [write("/usr/a", "x".repeat(10))]), { name: "t" });
     const node = tree.nodes.get(extPath("/usr/a"))!;
-    const content = { size: 10, read: () => new Uint8Array(), stream: () => Readable.from([Buffer.alloc(real)]) };
+    const content = { size: said, read: () => Buffer.alloc(real), stream: () => Readable.from([Buffer.alloc(real)]) };
     const lying = { ...tree, nodes: new Map(tree.nodes).set(extPath("/usr/a"), { ...node, type: "file", content }) };
     await expect(buffer(openTar(lying, 0))).rejects.toThrow("not as long");
   }
