@@ -216,6 +216,79 @@ export const tryOptions: readonly OptionRow[] = [
   },
 ];
 
+const recipesOption: OptionRow = {
+  flags: "--recipes <folder>",
+  env: "FLIXWRAP_RECIPES",
+  help: "a folder of recipes of one's own; they come before flixwrap's",
+};
+
+/** Where recipes find what they download. */
+const webOptions: readonly OptionRow[] = [
+  {
+    flags: "--mirror <from=to>",
+    repeatable: true,
+    help: "another address for all that begins with FROM; * stands for every address",
+  },
+  { flags: "--offline", help: "use nothing but the cache" },
+];
+
+/** `list` */
+export const listOptions: readonly OptionRow[] = [
+  recipesOption,
+  { flags: "--plain", help: "bare names" },
+  { flags: "--json", help: "one JSON array with everything there is to say" },
+];
+
+/** `versions` */
+export const versionsOptions: readonly OptionRow[] = [
+  recipesOption,
+  ...webOptions,
+  { flags: "--latest", help: "only the newest, one for each branch that the recipe maintains" },
+  { flags: "--json", help: "one JSON array" },
+];
+
+/** `bake` */
+export const bakeOptions: readonly OptionRow[] = [
+  {
+    flags: "--arch <architecture>",
+    env: "ARCH",
+    help: "x86-64 or arm64, in any usual spelling (default: this machine's)",
+  },
+  { flags: "--name <name>", help: "the extension's name (default: the recipe's)" },
+  recipesOption,
+  ...webOptions,
+  { flags: "--locked", help: "take exactly what NAME.lock beside the image names: the same bytes again" },
+  { flags: "--require-verified", help: "refuse what nobody vouches for" },
+];
+
+/** `bake --all` */
+export const releaseOptions: readonly OptionRow[] = [
+  {
+    flags: "--all <file>",
+    help: "bake a list, NAME VERSION a line or YAML, for both architectures, as NAME-VERSION-ARCH.raw",
+  },
+  { flags: "--jobs <number>", default: "1", parse: parseCount, help: "how many of the list at once" },
+  { flags: "--plan", help: "only say what of the list would be baked, as JSON" },
+  { flags: "--matrix", help: "the same as a matrix for GitHub Actions" },
+];
+
+/** `recipe new` */
+export const skeletonOptions: readonly OptionRow[] = [
+  {
+    flags: "--kind <kind>",
+    choices: ["static", "flix", "flatwrap"],
+    default: "static",
+    help: "what the skeleton shows",
+  },
+];
+
+/** `index` */
+export const indexOptions: readonly OptionRow[] = [
+  { flags: "--url <url>", help: "where the server offers the folder; without it no update definitions are written" },
+  { flags: "--best-before <date>", help: "the day after which clients warn that the index is stale: 2027-01-31" },
+  { flags: "--gpg-key <key>", help: "sign the checksum files with this key of GnuPG" },
+];
+
 /** A row as commander's option; a variable gives its default, one of a list holds words separated by spaces. */
 export function toOption(row: OptionRow, env: Context["env"]): Option {
   const option = new Option(row.flags, row.help);

@@ -1,19 +1,26 @@
 import { printable } from "../core/errors.ts";
 import type { Outcome } from "../convert/convert.ts";
-import type { Action } from "../extension/plan.ts";
+import type { Shipped } from "../convert/ship.ts";
+import type { Action, Plan } from "../extension/plan.ts";
 import type { Terminal } from "./report.ts";
 
-/** The result of a conversion on stdout: the plan after a dry run, else the file. */
+/** The result of a conversion on stdout. */
 export function printOutcome(terminal: Terminal, outcome: Outcome, json: boolean): void {
-  const { file, plan, image, beside } = outcome;
+  printShipped(terminal, outcome.plan, outcome, json, { image: outcome.image });
+}
+
+/** The plan after a dry run, else what was written; `facts` go into the JSON line. */
+export function printShipped(
+  terminal: Terminal,
+  plan: Plan,
+  { file, beside }: Shipped,
+  json: boolean,
+  facts: object,
+): void {
   if (json) {
-    const actions = file === undefined ? { actions: plan.actions.map(describeAction) } : {};
-    terminal.out(
-      `${JSON.stringify({ image, ...(file === undefined ? {} : { file, beside }), warnings: plan.warnings, ...actions })}\n`,
-    );
-    return;
-  }
-  if (file === undefined) for (const action of plan.actions) terminal.out(`${printable(wordAction(action))}\n`);
+    const result = file === undefined ? { actions: plan.actions.map(describeAction) } : { file, beside };
+    terminal.out(`${JSON.stringify({ ...facts, warnings: plan.warnings, ...result })}\n`);
+  } else if (file === undefined) for (const action of plan.actions) terminal.out(`${printable(wordAction(action))}\n`);
   else for (const path of [file.path, ...beside]) terminal.out(`${path}\n`);
 }
 

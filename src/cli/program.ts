@@ -4,6 +4,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import { flatwrapCommand, flixCommand, packCommand } from "./converters.ts";
 import { elfCommand } from "./elf/command.ts";
 import { checkCommand, infoCommand, tryCommand } from "./extensions.ts";
+import { bakeCommand, indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
 import { readVersion } from "../version.ts";
 
@@ -57,6 +58,11 @@ const commands: readonly ((session: Session) => Command)[] = [
   infoCommand,
   tryCommand,
   elfCommand,
+  listCommand,
+  versionsCommand,
+  bakeCommand,
+  recipeCommand,
+  indexCommand,
 ];
 
 function buildProgram(session: Session): Command {

@@ -1,0 +1,98 @@
+import { dirname, join } from "node:path";
+import type { Context } from "../core/context.ts";
+import type { FinishedPlan } from "../extension/finish.ts";
+import { usualCacheFolder } from "../oci/cache.ts";
+import {
+  finishRecipe,
+  mergeLocks,
+  openImages,
+  openWeb,
+  parseMirror,
+  planRecipe,
+  type Ports,
+  readLock,
+  type Recipe,
+  writeLock,
+} from "../recipes/index.ts";
+import { readVersion } from "../version.ts";
+import { defined } from "./defined.ts";
+import type { ConvertOptions } from "./request.ts";
+import { type Shipped, shipPlan } from "./ship.ts";
+
+/** One recipe to be baked. */
+export interface BakeRequest {
+  readonly recipe: Recipe;
+  /** As typed, `latest` for the newest; a recipe of files alone has none. */
+  readonly version?: string;
+  readonly architecture: string;
+  readonly name?: string;
+  /** The recipe's own options. */
+  readonly choices: Readonly<Record<string, string>>;
+  readonly options: BakeOptions;
+}
+
+export interface BakeOptions extends ConvertOptions {
+  readonly mirror?: readonly string[];
+  readonly offline?: boolean;
+  readonly locked?: boolean;
+  readonly requireVerified?: boolean;
+}
+
+/** What came of it. */
+export interface Baked extends Shipped {
+  readonly plan: FinishedPlan;
+  readonly version?: string;
+  readonly architecture: string;
+  /** `ADDRESS: reason` of what nobody vouches for. */
+  readonly unverified: readonly string[];
+}
+
+/** Bakes a recipe: plan, and then what every extension goes through; the lock is written beside the image. */
+export async function bake(request: BakeRequest, context: Context): Promise<Baked> {
+  const { recipe, options } = request;
+  const name = request.name ?? recipe.name;
+  const lockFile = join(dirname(options.output ?? "."), `${name}.lock`);
+  const ports = openPorts(options, context);
+  const lock = options.locked ? readLock(lockFile) : undefined;
+  const planned = await planRecipe(
+    {
+      recipe,
+      architecture: request.architecture,
+      options: request.choices,
+      ...defined({
+        version: request.version,
+        name: request.name,
+        prefix: options.prefix,
+        lock,
+        requireVerified: options.requireVerified,
+      }),
+    },
+    ports,
+  );
+  try {
+    for (const line of planned.unverified) context.emit({ kind: "warning", message: `not verified: ${line}` });
+    const architecture = planned.architecture.systemd;
+    const { os, versionId, sysextLevel, scope, reload, epoch } = options;
+    const release = defined({ os, versionId, sysextLevel, scope, ...(reload ? { reload } : {}) });
+    const plan = finishRecipe(planned, { tool: readVersion(), release, ...defined({ epoch }) });
+    const shipped = await shipPlan(plan, { name: planned.name, architecture }, options, context);
+    if (shipped.file !== undefined && options.locked !== true)
+      writeLock(lockFile, mergeLocks(readLock(lockFile), planned.lock));
+    return { plan, architecture, unverified: planned.unverified, ...defined({ version: planned.version }), ...shipped };
+  } finally {
+    planned.close();
+  }
+}
+
+/** The engine's ways to the world, for baking and for asking after versions. */
+export function openPorts(options: BakeOptions, context: Context): Ports {
+  const cache = join(options.cacheDir ?? usualCacheFolder(context.env), "downloads");
+  const mirrors = (options.mirror ?? []).map(parseMirror);
+  const { creds, cacheDir } = options;
+  return {
+    context,
+    cache,
+    web: openWeb({ cache, mirrors, offline: options.offline ?? false }, context),
+    images: openImages({ context, ...defined({ creds, cacheDir }) }),
+  };
+}

@@ -1,0 +1,73 @@
+import type { Context } from "../core/context.ts";
+import { type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
+import type { FinishedPlan } from "../extension/finish.ts";
+import { buildTree, type ExtensionTree } from "../extension/tree.ts";
+import { type ImageFile, packTree } from "../pack/pack.ts";
+import { publishImage } from "../pack/publish.ts";
+import { defined } from "./defined.ts";
+import type { ConvertOptions } from "./request.ts";
+import { runSmokeTests } from "./smoke.ts";
+
+export interface Shipped {
+  /** Missing after a dry run. */
+  readonly file?: ImageFile;
+  /** Paths of what was written beside the image. */
+  readonly beside: readonly string[];
+}
+
+/** From a finished plan to the file: tree, checks, smoke tests, packer, files beside the image. */
+export async function shipPlan(
+  plan: FinishedPlan,
+  { name, architecture = "any" }: { readonly name: string; readonly architecture: string | undefined },
+  options: ConvertOptions,
+  context: Context,
+): Promise<Shipped> {
+  context.emit({ kind: "step", step: "plan", detail: summarise(plan) });
+  const tree = buildTree(plan, {
+    name,
+    ownership: options.keepOwners ? "keep" : "root",
+    allowSuid: options.allowSuid ?? false,
+  });
+  checkAll(tree, options, context);
+  if (options.dryRun) return { beside: [] };
+
+  await runSmokeTests(tree, options.smoke ?? [], context);
+  const { format = "squashfs", imageVersion: version, epoch, compression, level, blockSize, size } = options;
+  // The name that sysupdate's pattern NAME-@v-%a.raw finds.
+  const output = options.output ?? (version === undefined ? undefined : `${name}-${version}-${architecture}.raw`);
+  const request = { format, ...defined({ output, epoch, compression, level, blockSize, size }) };
+  const file = await packTree(tree, request, context);
+  return { file, beside: await publish(file, plan, name, options, context) };
+}
+
+function checkAll(tree: ExtensionTree, { check, hostProfile }: ConvertOptions, context: Context): void {
+  const options: CheckOptions = defined({ skip: Array.isArray(check) ? check : undefined, hosts: hostProfile });
+  const findings = checkTree(tree, options);
+  for (const finding of findings) {
+    if (finding.severity !== "warning") continue;
+    context.emit({ kind: "warning", message: `${wordFinding(finding)} [${finding.rule}]` });
+  }
+  refuseErrors(findings);
+}
+
+function publish(
+  file: ImageFile,
+  plan: FinishedPlan,
+  name: string,
+  options: ConvertOptions,
+  context: Context,
+): Promise<readonly string[]> {
+  const { checksums, gpgKey, butane, updateUrl } = options;
+  const update = updateUrl === undefined ? undefined : { url: updateUrl };
+  const papers = [
+    { name: `${name}.spdx.json`, text: plan.spdx },
+    { name: `${name}.cdx.json`, text: plan.cycloneDx },
+  ];
+  const request = { name, ...defined({ checksums, gpgKey, butane, update }), ...(options.sbom ? { papers } : {}) };
+  return publishImage(file, request, context);
+}
+
+function summarise({ actions }: FinishedPlan): string {
+  const count = (kind: string): number => actions.filter((action) => action.kind === kind).length;
+  return `${count("copy") + count("patch")} files (${count("patch")} edited), ${count("symlink")} links`;
+}
