@@ -21,5 +21,5 @@ export {
 } from "./releases.ts";
 export { planSkeleton, type SkeletonKind, writeSkeleton } from "./skeleton.ts";
 export { architecturesOf } from "./values.ts";
-export { latestVersions, listVersions } from "./versions.ts";
+export { latestVersions, listPublished, listVersions, publishedVersions } from "./versions.ts";
 export { openWeb, type Web, type WebOptions } from "./web.ts";

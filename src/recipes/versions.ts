@@ -125,6 +125,18 @@ async function required(address: string, web: Web): Promise<string> {
   throw new FlixwrapError("recipe-not-found", { what: "upstream's list of versions is not there", where: address });
 }
 
+/** Tags of the releases that a repository of built extensions has: `docker-24.0.9`. */
+export async function listPublished(repository: string, web: Web): Promise<ReadonlySet<string>> {
+  const api = `https://api.github.com/repos/${repository}/releases?per_page=100`;
+  return new Set(selectValues(await pagedList(api, web), "[].tag_name"));
+}
+
+/** The versions of one recipe among published tags, newest first. */
+export function publishedVersions(name: string, rules: VersionRules, tags: Iterable<string>): string[] {
+  const own = [...tags].filter((tag) => tag.startsWith(`${name}-`)).map((tag) => tag.slice(name.length + 1));
+  return sortVersions(own.filter((version) => spellVersion(version, rules) === version));
+}
+
 /** All elements of a paged JSON list: the `Link` header leads on (RFC 8288). */
 async function pagedList(first: string, web: Web): Promise<unknown[]> {
   const entries: unknown[] = [];

@@ -6,7 +6,14 @@ import type { VersionRules } from "../../../src/recipes/format.ts";
 import { readRecipe } from "../../../src/recipes/recipe.ts";
 import { parseRecipe } from "../../../src/recipes/read.ts";
 import { selectValues } from "../../../src/recipes/select.ts";
-import { latestVersions, listVersions, spellVersion, type VersionSources } from "../../../src/recipes/versions.ts";
+import {
+  latestVersions,
+  listPublished,
+  listVersions,
+  publishedVersions,
+  spellVersion,
+  type VersionSources,
+} from "../../../src/recipes/versions.ts";
 import { portsTo } from "../../support/recipes.ts";
 import { serveUpstream, upstreams } from "../../support/upstreams.ts";
 import { openWebMirror, type WebMirror } from "../../support/web-mirror.ts";
@@ -147,4 +154,28 @@ it.each([
   ["n.constructor", []],
 ])("selects %s", (path, values) => {
   expect(selectValues({ a: [{ b: 1, m: { z: 0 } }, { b: "2" }], m: { x: 1, y: {} }, n: {} }, path)).toEqual(values);
+});
+
+it("knows what a repository of built extensions has, and of which recipe", async () => {
+  const tags = [
+    "docker-24.0.9",
+    "docker-compose-2.24.5",
+    "docker-9.0.0",
+    "docker-x",
+    "docker",
+    "SHA256SUMS",
+    "k3s-v1.32.2+k3s1",
+    "k3s-1.0",
+  ];
+  mirror.set(
+    "https://api.github.com/repos/o/bakery/releases?per_page=100",
+    JSON.stringify(tags.map((tag_name) => ({ tag_name }))),
+  );
+  const published = await listPublished("o/bakery", sources.web);
+  expect(published.has("docker-compose-2.24.5")).toBe(true);
+  const of = (name: string): string[] =>
+    publishedVersions(name, readRecipe(join("recipes", name)).file.versions!, published);
+  expect(of("docker")).toEqual(["24.0.9", "9.0.0"]);
+  expect(of("docker-compose")).toEqual(["2.24.5"]);
+  expect(of("k3s")).toEqual(["v1.32.2+k3s1"]);
 });
