@@ -5,6 +5,7 @@ import { openDynamicTable, writeDynamicTable, type DynamicTable } from "./dynami
 import type { ElfFile } from "./file.ts";
 import { openOverlay, type Overlay } from "./overlay.ts";
 import { refused } from "./problems.ts";
+import { moveSectionSymbols } from "./section-symbols.ts";
 import { readSections } from "./sections.ts";
 import { Ehdr, Phdr, Shdr } from "./structs.ts";
 import { openStrings, type StringTable } from "./strings.ts";
@@ -46,12 +47,14 @@ export interface Draft {
   readonly header: Ehdr;
   segments: Phdr[];
   readonly sections: readonly Shdr[];
+  /** As they are in the file. */
+  readonly oldSections: readonly Readonly<Shdr>[];
   /** Absent in files without a dynamic section. */
   readonly table?: DynamicTable;
   /** The dynamic string table; opened by the first edit that needs it. */
   strings(): StringTable;
   hasStrings(): boolean;
-  /** Whether a range is at the very end of a PT_LOAD. */
+  /** Whether a range is at the very end of a PT_LOAD, or only the interpreter follows: where earlier edits put it. */
   isTail(range: FileRange): boolean;
   /** Bytes other than headers. */
   readonly overlay: Overlay;
@@ -62,23 +65,32 @@ export interface Draft {
 
 export function openDraft(file: ElfFile, limits: GrowthLimits): Draft {
   const table = openDynamicTable(file);
+  const oldSections = readSections(file);
   let strings: StringTable | undefined;
   const draft: Draft = {
     file,
     limits,
     header: { ...file.header, ident: file.header.ident.slice() },
     segments: file.segments.map((segment) => ({ ...segment })),
-    sections: readSections(file),
+    sections: oldSections.map((section) => ({ ...section })),
+    oldSections,
     ...(table === undefined ? {} : { table }),
     strings: () => (strings ??= openStrings(draft)),
     hasStrings: () => strings !== undefined,
-    isTail: ({ offset, length }) =>
-      draft.segments.some((one) => one.type === PT.LOAD && one.offset + one.filesz === BigInt(offset + length)),
+    isTail: ({ offset, length }) => isTail(file, BigInt(offset + length)),
     overlay: openOverlay(file.source),
     size: file.source.size,
     growth: "none",
   };
   return draft;
+}
+
+function isTail(file: ElfFile, end: bigint): boolean {
+  const interpreter = file.segments.find((one) => one.type === PT.INTERP && one.offset === end);
+  return file.segments.some(
+    (one) =>
+      one.type === PT.LOAD && [end, end + (interpreter?.filesz ?? 0n)].some((at) => one.offset + one.filesz === at),
+  );
 }
 
 /** The dynamic table of a file that must have one. */
@@ -105,6 +117,7 @@ export function finishDraft(draft: Draft): ByteWrite[] {
   draft.segments.forEach((segment, index) => {
     overlay.write(Number(header.phoff) + index * phdrSize, Phdr.write(file, segment));
   });
+  moveSectionSymbols(draft);
   const shdrSize = Shdr.size(file);
   draft.sections.forEach((section, index) => {
     overlay.write(Number(header.shoff) + index * shdrSize, Shdr.write(file, section));

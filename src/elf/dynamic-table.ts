@@ -41,10 +41,8 @@ export function openDynamicTable(file: ElfFile): DynamicTable | undefined {
   if (file.dynamicRange === undefined) return undefined;
   const { offset, length } = file.dynamicRange;
   const slots = Dyn.readAll(file, readRange(file, offset, length, "dynamic section"));
-  // Slots behind the terminator are spare as long as they are empty.
-  const beyond = slots.findIndex(
-    (slot, index) => index > file.dynamic.length && (slot.tag !== 0n || slot.value !== 0n),
-  );
+  // Slots behind the terminator are spare, also those that ld has emptied but for their value (--as-needed).
+  const beyond = slots.findIndex(({ tag }, index) => index > file.dynamic.length && tag !== 0n);
   return {
     entries: file.dynamic.map(({ tag, value }, slot) => ({ tag, value, slot })),
     capacity: beyond < 0 ? slots.length : beyond,
@@ -74,6 +72,11 @@ export function fitEntries(file: ElfFile, table: DynamicTable): string[] {
 export function writeDynamicTable(file: ElfFile, table: DynamicTable): Uint8Array {
   const size = Dyn.size(file);
   const bytes = new Uint8Array(table.capacity * size);
+  // What is not needed stays as it is.
+  for (let index = table.entries.length + 1; index < table.capacity; index++) {
+    const { tag, value } = table.slots[index]!;
+    if (tag === 0n) bytes.set(Dyn.write(file, { tag, value }), index * size);
+  }
   table.entries.forEach(({ tag, value, slot }, index) => {
     const moved = slot === undefined ? 0 : (index - slot) * size;
     // Its value is a distance from its own slot (patchelf#82).

@@ -25,6 +25,8 @@ export function interpreterBlock(draft: Draft, interpreter: string): Block {
   return {
     current: { offset: Number(segment.offset), length: Number(segment.filesz) },
     bytes,
+    // Libraries that are programs, too, define symbols in .interp (libcap's __execable_dl_loader).
+    staysBehind: true,
     moveTo(offset, address) {
       segment.offset = BigInt(offset);
       segment.vaddr = address;

@@ -21,6 +21,8 @@ export interface Block {
   readonly current: FileRange;
   /** What it must hold. */
   readonly bytes: Uint8Array;
+  /** Whether the old bytes have to stay when it moves, because code may read them by address. */
+  readonly staysBehind: boolean;
   /** Tells every header its new place. */
   moveTo(offset: number, address: bigint): void;
 }
@@ -124,7 +126,7 @@ function placeInside(draft: Draft, block: Block): boolean {
 
 /** Puts a block that an earlier edit moved back between the sections where it came from. */
 function goHome(draft: Draft, block: Block): boolean {
-  const hole = findHole(draft, block.bytes.length, [spanOf(block.current)]);
+  const hole = findHole(draft, block.bytes, [spanOf(block.current)]);
   if (hole === undefined) return false;
   put(draft, block, hole);
   return true;
@@ -138,8 +140,8 @@ function put(draft: Draft, block: Block, offset: number): void {
 }
 
 /** Nothing of the old text stays behind, so that the place is free for a later edit. */
-function vacate(draft: Draft, { current }: Block): void {
-  if (!draft.limits.keepOld && isOwnedAlone(draft, current))
+function vacate(draft: Draft, { current, staysBehind }: Block): void {
+  if (!staysBehind && !draft.limits.keepOld && isOwnedAlone(draft, current))
     draft.overlay.write(current.offset, new Uint8Array(current.length));
 }
 

@@ -143,8 +143,8 @@ export function hasInnerRoom(draft: Draft, range: FileRange, wanted: number): bo
   );
 }
 
-/** A hole between sections of a read-only segment that `length` bytes fill: the place that a moved block had before. */
-export function findHole(draft: Draft, length: number, except: readonly Span[]): number | undefined {
+/** A hole between sections of a read-only segment that the bytes fill: the place that a moved block had before. */
+export function findHole(draft: Draft, bytes: Uint8Array, except: readonly Span[]): number | undefined {
   if (draft.sections.length === 0) return undefined;
   const used = usedSpans(draft, except).sort((a, b) => a.start - b.start);
   const loads = readOnlyLoads(draft).map(spanOfSegment);
@@ -152,10 +152,12 @@ export function findHole(draft: Draft, length: number, except: readonly Span[]):
   for (const span of used) {
     const hole = { start: end, end: span.start };
     const size = hole.end - hole.start;
-    if (size >= length && size < length + gapTolerance && loads.some((load) => isWithin(hole, load))) {
-      if (isZero(draft, hole.start, hole.end)) return hole.start;
-    }
     end = Math.max(end, span.end);
+    if (size < bytes.length || size >= bytes.length + gapTolerance) continue;
+    if (!loads.some((load) => isWithin(hole, load))) continue;
+    // Zeros, or what stayed behind when it moved.
+    const isSame = Buffer.compare(draft.file.source.read(hole.start, bytes.length), bytes) === 0;
+    if (isZero(draft, isSame ? hole.start + bytes.length : hole.start, hole.end)) return hole.start;
   }
   return undefined;
 }

@@ -108,6 +108,7 @@ export function openStrings(draft: Draft): StringTable {
     block: () => ({
       current,
       bytes,
+      staysBehind: false,
       moveTo(offset, newAddress) {
         setValue(draft.table!, DT.STRTAB, newAddress);
         setValue(draft.table!, DT.STRSZ, BigInt(bytes.length));

@@ -8,7 +8,7 @@
  * compiled, never its program. --host cross-compiles the fixtures. --unskip lets two tests run that look for a `uname` that no Debian
  * has. Needs autoconf, automake, make, gcc.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
@@ -86,7 +86,13 @@ int main(int argc, char **argv) {
 }
 `,
   );
-  execFileSync("gcc", ["-o", join(tree, "src", "patchelf"), join(work, "launcher.c")]);
+  // Of the fixtures' machine, if its programs run here: one test gives a fixture the launcher's interpreter.
+  const launcher = join(tree, "src", "patchelf");
+  for (const compiler of new Set([`${prefix}gcc`, "gcc"])) {
+    execFileSync(compiler, ["-o", launcher, join(work, "launcher.c")]);
+    if (spawnSync(launcher, ["--version"]).status === 0) return;
+  }
+  throw new Error(`the command does not answer --version: ${values.command}`);
 }
 
 /** Every script, and one more for each prebuilt program that `no-rpath-prebuild.sh` is linked to. */
