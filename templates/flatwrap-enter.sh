@@ -3,7 +3,7 @@
 #
 # In a new mount namespace, "root" beside this file becomes the read-only / and the host's parts listed in "mounts"
 # are mounted into it. All ends in an exec: the process that was started becomes the program itself.
-#   root         unshare, then nsenter into the new /
+#   root         unshare, then nsenter, which goes to the topmost / of the mount namespace
 #   anyone else  bwrap; without it or with NOBWRAP=1 the same by user namespaces
 # Of unshare, nsenter and mount only that is used which util-linux and busybox have in common.
 
@@ -86,7 +86,7 @@ if [ $flatwrap_way = as-root ]; then
             exit 126
         fi
         folder=$2 && shift 2
-        exec nsenter -r/.. -w"/..$folder" "$@"
+        exec nsenter -m/proc/self/ns/mnt -w"/..$folder" "$@"
     ' flatwrap "$flatwrap_home" "$flatwrap_folder" "$flatwrap_program" "$@"
 fi
 
@@ -98,7 +98,8 @@ flatwrap_holder=$(unshare -U -r sh -c '
     tries=0
     until echo "$2 0 1" >/proc/$!/uid_map; do
         tries=$((tries + 1))
-        [ $tries -lt 5000 ] || exit
+        [ $tries -lt 100 ] || sleep 0.01
+        [ $tries -lt 1000 ] || exit
     done 2>/dev/null
     echo deny >/proc/$!/setgroups && echo "$3 0 1" >/proc/$!/gid_map || exit
     exec nsenter -t $! -m sh -c "$6" flatwrap "$1" $!

@@ -77,17 +77,17 @@ export function renderEnter(mounts: readonly Mount[], name: string): TemplateVal
  * process tracking stay what they are (systemd.exec(5)).
  */
 export function renderDropIn(mounts: readonly Mount[], home: Home, ownFolders: readonly string[]): string {
-  // MountAPIVFS= brings these three; /run is the host's, for sockets and PID files.
-  const rows = mounts.filter(({ inside }) => !["/dev", "/proc", "/sys"].includes(inside));
   const bind = ({ host, inside, required }: Mount): string =>
     `${required ? "" : "-"}${escapePath(host ?? join(home.over, inside))}:${escapePath(inside)}`;
   const lines = [
     "# The service sees the root beside the host's folders (flixwrap).",
     "[Service]",
     `RootDirectory=${escapeSpecifier(home.root)}`,
-    "MountAPIVFS=yes",
-    ...rows.filter(({ writable }) => writable).map((row) => `BindPaths=${bind(row)}`),
-    ...rows.filter(({ writable }) => !writable).map((row) => `BindReadOnlyPaths=${bind(row)}`),
+    // On, it would put an empty folder on /run; with the host's there, systemd 257 fails at every second start, as
+    // it finds the os-release link that it made the first time (namespace.c, setup_os_release_symlink).
+    "MountAPIVFS=no",
+    ...mounts.filter(({ writable }) => writable).map((row) => `BindPaths=${bind(row)}`),
+    ...mounts.filter(({ writable }) => !writable).map((row) => `BindReadOnlyPaths=${bind(row)}`),
     ...ownFolders.map((folder) => `ReadOnlyPaths=-${escapePath(folder)}`),
   ];
   return `${lines.join("\n")}\n`;
