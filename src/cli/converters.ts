@@ -1,7 +1,9 @@
 import { Command } from "commander";
 import type { Outcome } from "../convert/convert.ts";
 import type { ConvertOptions, Request } from "../convert/request.ts";
+import { FlixwrapError } from "../core/errors.ts";
 import { type RawFlatwrapOptions, flatwrapOptionRows } from "../wrap/flatwrap/options.ts";
+import { torcxOptionRows } from "../wrap/torcx/options.ts";
 import {
   checkOptions,
   etcOptions,
@@ -38,6 +40,12 @@ Examples:
   $ flatwrap --etc chroot alpine:latest htop /usr/bin/htop
   $ flatwrap --only-needed debian:12 python /usr/bin/python3
   $ ETCMAP=chroot flatwrap dir:./rootfs htop /usr/bin/htop
+`;
+
+const torcxExamples = `
+Examples:
+  $ flixwrap torcx docker:20.10.torcx.tgz docker
+  $ flixwrap torcx --scan /
 `;
 
 const packExamples = `
@@ -89,6 +97,43 @@ export function flatwrapCommand(session: Session): Command {
       ) as RawFlatwrapOptions;
       await run(session, { converter: "flatwrap", source, name, entries, options: { ...rest, flatwrap } });
     });
+}
+
+/** `flixwrap torcx TARBALL NAME`, also `torcx-sysext TARBALL NAME` */
+export function torcxCommand(session: Session): Command {
+  return converter(session, "torcx", [...torcxOptionRows, ...prefixOptions, ...etcOptions, ...common])
+    .description("Turn a Torcx image of an old Flatcar or CoreOS host into a system extension.")
+    .argument("[tarball]", "Torcx image: .tgz, .tar, .tar.xz, .tar.zst, .squashfs, or a folder")
+    .argument("[name]", "the extension's name; NAME.raw is written")
+    .addHelpText("after", torcxExamples)
+    .action(
+      async (source: string | undefined, name: string | undefined, options: Options & { readonly scan?: string }) => {
+        if (options.scan !== undefined) return printScan(session, options.scan, options.json === true);
+        if (source === undefined || name === undefined) {
+          throw new FlixwrapError("usage", { what: "torcx needs a Torcx image and a name, or --scan ROOT" });
+        }
+        await run(session, {
+          converter: "torcx",
+          source,
+          name,
+          entries: [],
+          options: { ...options, ...shipped(options.etc) },
+        });
+      },
+    );
+}
+
+async function printScan(session: Session, root: string, json: boolean): Promise<void> {
+  const { openFolder } = await import("../oci/folder-rootfs.ts");
+  const { scanHost, wordScan } = await import("../wrap/torcx/scan.ts");
+  const scan = scanHost(openFolder(root, session.context({ json, quiet: false })));
+  session.terminal.out(
+    json
+      ? `${JSON.stringify(scan)}\n`
+      : wordScan(scan)
+          .map((line) => `${line}\n`)
+          .join(""),
+  );
 }
 
 /** `flixwrap pack FOLDER NAME` */

@@ -11,6 +11,7 @@ import type { Terminal } from "./report.ts";
 const shortNames: Readonly<Record<string, readonly string[]>> = {
   flix: ["flix"],
   flatwrap: ["flatwrap"],
+  "torcx-sysext": ["torcx"],
 };
 
 const terminal: Terminal = {

@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { flatwrapCommand, flixCommand, packCommand } from "./converters.ts";
+import { flatwrapCommand, flixCommand, packCommand, torcxCommand } from "./converters.ts";
 import { elfCommand } from "./elf/command.ts";
 import { checkCommand, infoCommand, tryCommand } from "./extensions.ts";
 import { bakeCommand, indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
@@ -53,6 +53,7 @@ export async function runProgram(argv: readonly string[], world: World): Promise
 const commands: readonly ((session: Session) => Command)[] = [
   flixCommand,
   flatwrapCommand,
+  torcxCommand,
   packCommand,
   checkCommand,
   infoCommand,

@@ -252,7 +252,8 @@ export function recipeCommand(session: Session): Command {
     .action(async (folder: string, options: { readonly kind: "static" | "flix" | "flatwrap" }) => {
       const { basename, dirname } = await import("node:path");
       const { writeSkeleton } = await import("../recipes/index.ts");
-      for (const path of writeSkeleton(dirname(folder), basename(folder), options.kind)) session.terminal.out(`${path}\n`);
+      for (const path of writeSkeleton(dirname(folder), basename(folder), options.kind))
+        session.terminal.out(`${path}\n`);
     });
   const check = withOptions(new Command("check"), session, [jsonOption])
     .description("Look a recipe over without a download.")

@@ -1,11 +1,10 @@
 import type { Context } from "../core/context.ts";
 import { type FinishedPlan, finishPlan, type FinishOptions } from "../extension/finish.ts";
 import { parseName } from "../extension/release.ts";
-import { type Image, openImage } from "../oci/image.ts";
-import { parseReference } from "../oci/reference.ts";
+import type { Image } from "../oci/image.ts";
 import { readVersion } from "../version.ts";
 import { chooseArchitecture } from "./architecture.ts";
-import { type Converted, planners } from "./planners.ts";
+import { type Converted, converters } from "./converters.ts";
 import { rebuildCommand } from "./rebuild.ts";
 import type { Request } from "./request.ts";
 import { defined } from "./defined.ts";
@@ -24,10 +23,9 @@ export interface Outcome extends Shipped {
 export async function convert(request: Request, context: Context): Promise<Outcome> {
   const { options } = request;
   const name = parseName(request.name);
-  const planner = planners[request.converter](request, name);
-  const reference = parseReference(request.source);
+  const converter = converters[request.converter](request, name);
 
-  const opened = await openImage(reference, { ...options, context });
+  const opened = await converter.open(context);
   try {
     const { rootfs } = opened;
     const { digest, platform } = opened.image;
@@ -39,11 +37,17 @@ export async function convert(request: Request, context: Context): Promise<Outco
     };
     context.emit({ kind: "step", step: "image", detail: [rootfs.description, platform].filter(Boolean).join(" ") });
 
-    const converted = planner(rootfs);
+    const converted = converter.plan(rootfs);
     const architecture = chooseArchitecture(converted.elfs, platform)?.systemd;
     for (const message of converted.plan.warnings) context.emit({ kind: "warning", message });
     const plan = finishPlan(converted.plan, finishOptions(request, name, architecture, converted, image));
-    const shipped = await shipPlan(plan, { name, architecture }, options, context);
+    const shipped = await shipPlan(
+      plan,
+      { name, architecture, ...defined({ texts: converted.texts }) },
+      options,
+      context,
+    );
+    for (const message of converted.notices ?? []) context.emit({ kind: "notice", message });
     return { plan, image, ...shipped };
   } finally {
     opened.close();

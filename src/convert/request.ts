@@ -4,7 +4,7 @@ import type { Format } from "../pack/formats.ts";
 
 /** One conversion as the user asked for it. */
 export interface Request {
-  readonly converter: "flix" | "flatwrap" | "pack";
+  readonly converter: "flix" | "flatwrap" | "torcx" | "pack";
   /** Reference of the image, as typed. */
   readonly source: string;
   readonly name: string;

@@ -1,6 +1,7 @@
 import type { Context } from "../core/context.ts";
 import { type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
+import type { NamedText } from "../extension/publish/sysupdate.ts";
 import { buildTree, type ExtensionTree } from "../extension/tree.ts";
 import { type ImageFile, packTree } from "../pack/pack.ts";
 import { publishImage } from "../pack/publish.ts";
@@ -15,10 +16,18 @@ export interface Shipped {
   readonly beside: readonly string[];
 }
 
+export interface ShipRequest {
+  readonly name: string;
+  /** systemd's word; undefined for any. */
+  readonly architecture: string | undefined;
+  /** More files for beside the image, with `--butane`. */
+  readonly texts?: readonly NamedText[];
+}
+
 /** From a finished plan to the file: tree, checks, smoke tests, packer, files beside the image. */
 export async function shipPlan(
   plan: FinishedPlan,
-  { name, architecture = "any" }: { readonly name: string; readonly architecture: string | undefined },
+  { name, architecture = "any", texts = [] }: ShipRequest,
   options: ConvertOptions,
   context: Context,
 ): Promise<Shipped> {
@@ -37,7 +46,7 @@ export async function shipPlan(
   const output = options.output ?? (version === undefined ? undefined : `${name}-${version}-${architecture}.raw`);
   const request = { format, ...defined({ output, epoch, compression, level, blockSize, size }) };
   const file = await packTree(tree, request, context);
-  return { file, beside: await publish(file, plan, name, options, context) };
+  return { file, beside: await publish(file, plan, { name, texts }, options, context) };
 }
 
 function checkAll(tree: ExtensionTree, { check, hostProfile }: ConvertOptions, context: Context): void {
@@ -53,17 +62,18 @@ function checkAll(tree: ExtensionTree, { check, hostProfile }: ConvertOptions, c
 function publish(
   file: ImageFile,
   plan: FinishedPlan,
-  name: string,
+  { name, texts }: { readonly name: string; readonly texts: readonly NamedText[] },
   options: ConvertOptions,
   context: Context,
 ): Promise<readonly string[]> {
   const { checksums, gpgKey, butane, updateUrl } = options;
   const update = updateUrl === undefined ? undefined : { url: updateUrl };
-  const papers = [
+  const bills = [
     { name: `${name}.spdx.json`, text: plan.spdx },
     { name: `${name}.cdx.json`, text: plan.cycloneDx },
   ];
-  const request = { name, ...defined({ checksums, gpgKey, butane, update }), ...(options.sbom ? { papers } : {}) };
+  const papers = [...(options.sbom ? bills : []), ...(options.butane ? texts : [])];
+  const request = { name, ...defined({ checksums, gpgKey, butane, update }), papers };
   return publishImage(file, request, context);
 }
 

@@ -1,0 +1,113 @@
+import type { Context } from "../core/context.ts";
+import { extPath, type ExtPath, join } from "../core/paths.ts";
+import { type ElfFile, isElf, readElf } from "../elf/index.ts";
+import { planFolder } from "../extension/folder-plan.ts";
+import type { Plan } from "../extension/plan.ts";
+import { readTemplate } from "../host/templates.ts";
+import type { NamedText } from "../extension/publish/sysupdate.ts";
+import { openTorcx } from "../image/open-torcx.ts";
+import { type OpenedImage, openImage } from "../oci/image.ts";
+import { parseReference } from "../oci/reference.ts";
+import type { RootNode, Rootfs } from "../oci/rootfs.ts";
+import { parseEntry, parsePrefix } from "../wrap/entry.ts";
+import { parseFlatwrapOptions } from "../wrap/flatwrap/options.ts";
+import { planFlatwrap } from "../wrap/flatwrap.ts";
+import { planFlix } from "../wrap/flix/plan.ts";
+import { formatMigrationButane, wordMigration } from "../wrap/torcx/migration.ts";
+import { planTorcx } from "../wrap/torcx.ts";
+import { defined } from "./defined.ts";
+import type { ConvertOptions, Request } from "./request.ts";
+
+/** What a converter makes of a root. */
+export interface Converted {
+  readonly plan: Plan;
+  /** ELF files of the extension; they tell its architecture. */
+  readonly elfs: readonly ElfFile[];
+  /** The folder of private files, where the converter has one. */
+  readonly privateFolder?: ExtPath;
+  /** What the user has to do besides, a line each. */
+  readonly notices?: readonly string[];
+  /** The same as files to be written beside the image with `--butane`. */
+  readonly texts?: readonly NamedText[];
+}
+
+/** A converter that has read its request; whatever is wrong with that is told before anything is fetched. */
+export interface Converter {
+  open(context: Context): Promise<OpenedImage>;
+  plan(rootfs: Rootfs): Converted;
+}
+
+/** One row per converter. */
+export const converters: Readonly<Record<Request["converter"], (request: Request, name: string) => Converter>> = {
+  flix({ source, entries, options }, name) {
+    const parsed = entries.map(parseEntry);
+    const prefix = parsePrefix(options.prefix ?? defaultPrefix);
+    return {
+      open: imageOpener(source, options),
+      plan(rootfs) {
+        const { lib: libraries, dlopen } = options;
+        const plan = planFlix(rootfs, parsed, { name, prefix, ...defined({ libraries, dlopen }) });
+        return { plan, elfs: plan.closure.objects.map(({ elf }) => elf), privateFolder: join(prefix, name) };
+      },
+    };
+  },
+
+  flatwrap({ source, entries, options }, name) {
+    const parsed = entries.map(parseEntry);
+    const prefix = parsePrefix(options.prefix ?? defaultPrefix);
+    const templates = { entry: readTemplate("flatwrap-entry.sh"), enter: readTemplate("flatwrap-enter.sh") };
+    const allowSuid = options.allowSuid ?? false;
+    const flatwrap = parseFlatwrapOptions({ ...options.flatwrap, allowSuid }, { name, prefix, templates });
+    return {
+      open: imageOpener(source, options),
+      plan(rootfs) {
+        const plan = planFlatwrap(rootfs, parsed, flatwrap);
+        return { plan, elfs: readElfs(rootfs, plan.programs), privateFolder: join(prefix, name) };
+      },
+    };
+  },
+
+  torcx({ source, options }, name) {
+    const prefix = parsePrefix(options.prefix ?? defaultPrefix);
+    let image: string | undefined;
+    return {
+      async open(context) {
+        const opened = await openTorcx(source, { ...options, context });
+        image = opened.torcxName;
+        return opened;
+      },
+      plan(rootfs) {
+        const plan = planTorcx(rootfs, { name, prefix, ...defined({ image }) });
+        return {
+          plan,
+          elfs: plan.elfs,
+          privateFolder: join(prefix, name),
+          notices: wordMigration(plan),
+          texts: [{ name: `${name}.migration.yaml`, text: formatMigrationButane(plan) }],
+        };
+      },
+    };
+  },
+
+  pack: ({ source, options }) => ({
+    open: imageOpener(source, options),
+    plan(rootfs) {
+      const plan = planFolder(rootfs);
+      const files = plan.actions.flatMap((action) =>
+        action.kind === "copy" && action.from.type === "file" ? [action.from] : [],
+      );
+      return { plan, elfs: readElfs(rootfs, files) };
+    },
+  }),
+};
+
+function imageOpener(source: string, options: ConvertOptions): Converter["open"] {
+  const reference = parseReference(source);
+  return (context) => openImage(reference, { ...options, context });
+}
+
+export const defaultPrefix = extPath("/usr/lib/flixwrap");
+
+function readElfs(rootfs: Rootfs, nodes: readonly RootNode[]): ElfFile[] {
+  return nodes.filter((node) => isElf(rootfs.open(node))).map((node) => readElf(rootfs.open(node), node.path));
+}
