@@ -11,6 +11,8 @@ import {
   planRecipe,
   type Ports,
   readLock,
+  refuseChanges,
+  requireLock,
   type Recipe,
   writeLock,
 } from "../recipes/index.ts";
@@ -53,7 +55,8 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
   const name = request.name ?? recipe.name;
   const lockFile = join(dirname(options.output ?? "."), `${name}.lock`);
   const ports = openPorts(options, context);
-  const lock = options.locked ? readLock(lockFile) : undefined;
+  const before = options.locked ? requireLock(lockFile) : readLock(lockFile);
+  const lock = options.locked ? before : undefined;
   const planned = await planRecipe(
     {
       recipe,
@@ -70,6 +73,7 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
     ports,
   );
   try {
+    refuseChanges(before, planned.lock);
     for (const line of planned.unverified) context.emit({ kind: "warning", message: `not verified: ${line}` });
     const architecture = planned.architecture.systemd;
     const { os, versionId, sysextLevel, scope, reload, epoch } = options;

@@ -46,6 +46,38 @@ export function readLock(path: string): Lock | undefined {
   return value;
 }
 
+/** The lock that `--locked` rests on. @throws FlixwrapError `recipe-locked` when there is none */
+export function requireLock(path: string): Lock {
+  const lock = readLock(path);
+  if (lock !== undefined) return lock;
+  throw new FlixwrapError("recipe-locked", {
+    what: "there is no lock",
+    where: path,
+    hint: "bake once without --locked",
+  });
+}
+
+/**
+ * A version's files never change: what was locked once must be what comes now, on another machine too. What a command
+ * in an image makes may differ.
+ * @throws FlixwrapError `recipe-upstream-changed`
+ */
+export function refuseChanges(before: Lock | undefined, now: Lock): void {
+  if (before?.recipe !== now.recipe || before.version !== now.version) return;
+  const known = new Map(
+    Object.values(before.architectures).flatMap((rows) => rows.map((row) => [row.source, row.digest])),
+  );
+  const changed = Object.values(now.architectures)
+    .flat()
+    .filter((row) => row.source.includes("://") && known.has(row.source) && known.get(row.source) !== row.digest);
+  if (changed.length === 0) return;
+  throw new FlixwrapError("recipe-upstream-changed", {
+    what: "upstream's files have changed under the same version since the lock was made",
+    hint: "ask upstream why; if the change is right, delete the lock",
+    items: changed.map((row) => `${row.source}: ${known.get(row.source)} before, ${row.digest} now`),
+  });
+}
+
 /** Sources of other architectures stay when they belong to the same bake. */
 export function mergeLocks(before: Lock | undefined, now: Lock): Lock {
   const same =

@@ -66,7 +66,6 @@ async function fetchArtifact(template: string, verify: Verification, work: Work)
       });
     }
     work.unverified.push(`${address}: ${artifact.unverified}`);
-    ports.context.emit({ kind: "warning", message: `unverified: ${address}: ${artifact.unverified}` });
   }
   return artifact;
 }

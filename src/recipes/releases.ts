@@ -1,4 +1,5 @@
 import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { findArchitecture } from "../core/architectures.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Recipe } from "./recipe.ts";
 import { architecturesOf } from "./values.ts";
@@ -151,17 +152,25 @@ export interface Matrix {
 /** GitHub allows 256 jobs of one matrix; what does not fit is left for the next run. */
 const mostJobs = 256;
 
+/** A recipe's architectures, or those of them that are asked for in any usual spelling. */
+function chooseArchitectures({ file }: Recipe, asked: readonly string[] | undefined): string[] {
+  const wanted = asked?.map((name) => {
+    const row = findArchitecture(name);
+    if (row === undefined) throw new FlixwrapError("usage", { what: "unknown architecture", got: name });
+    return row.systemd;
+  });
+  return architecturesOf(file).filter((one) => wanted === undefined || wanted.includes(one));
+}
+
 /** The matrix of some builds, for `strategy.matrix: ${{ fromJSON(…) }}`. */
 export function planMatrix(builds: readonly Build[], architectures?: readonly string[]): Matrix {
   const jobs = builds.flatMap(({ recipe, version }) =>
-    architecturesOf(recipe.file)
-      .filter((arch) => architectures === undefined || architectures.includes(arch))
-      .map((arch) => ({
-        name: recipe.name,
-        version,
-        arch,
-        runner: arch === "arm64" ? "ubuntu-24.04-arm" : "ubuntu-24.04",
-      })),
+    chooseArchitectures(recipe, architectures).map((arch) => ({
+      name: recipe.name,
+      version,
+      arch,
+      runner: arch === "arm64" ? "ubuntu-24.04-arm" : "ubuntu-24.04",
+    })),
   );
   return { include: jobs.slice(0, mostJobs) };
 }
@@ -184,9 +193,7 @@ export async function bakeAll<T>(
   bake: (build: Build, architecture: string) => Promise<T>,
 ): Promise<BuildResult<T>[]> {
   const jobs = builds.flatMap((build) =>
-    architecturesOf(build.recipe.file)
-      .filter((one) => options.architectures === undefined || options.architectures.includes(one))
-      .map((architecture) => ({ build, architecture })),
+    chooseArchitectures(build.recipe, options.architectures).map((architecture) => ({ build, architecture })),
   );
   const results: BuildResult<T>[] = [];
   let next = 0;

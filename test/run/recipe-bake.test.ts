@@ -161,7 +161,9 @@ describe("what can go wrong is told in one line, and nothing is left behind", ()
   it("a checksum file that is not there is a warning, or an error if asked for", async () => {
     mirror.remove(`${site}/x-1.0-amd64.sha256`);
     const planned = await planRecipe(own("x", simple), ports());
-    expect(planned.unverified).toEqual(["https://example.org/x-1.0-amd64: upstream offers no checksum for this version"]);
+    expect(planned.unverified).toEqual([
+      "https://example.org/x-1.0-amd64: upstream offers no checksum for this version",
+    ]);
     expect(planned.lock.architectures["x86-64"]![0]).not.toHaveProperty("verifiedBy");
     planned.close();
     const error = await errorOf(planRecipe({ ...own("x", simple), requireVerified: true }, ports()));
@@ -469,15 +471,23 @@ describe("a lock", () => {
     serveUpstream(mirror, upstreams["kubernetes"]!);
     const now = await bake("kubernetes", {}, "a.raw");
     const rows = now.architectures["x86-64"]!;
-    const before = (digest: string, version = now.version): Lock => ({ ...now, version, architectures: { arm64: [], "x86-64": [{ ...rows[0]!, digest }, ...rows.slice(1)] } });
-    expect(() => refuseChanges(before(`sha256:${"0".repeat(64)}`), now)).toThrow(/changed under the same version since the lock was made; ask upstream why.*\n {2}https:\/\/dl\.k8s\.io\/v1\.32\.2\/bin\/linux\/amd64\/kubectl: sha256:0+ before, sha256:/);
+    const before = (digest: string, version = now.version): Lock => ({
+      ...now,
+      version,
+      architectures: { arm64: [], "x86-64": [{ ...rows[0]!, digest }, ...rows.slice(1)] },
+    });
+    expect(() => refuseChanges(before(`sha256:${"0".repeat(64)}`), now)).toThrow(
+      /changed under the same version since the lock was made; ask upstream why.*\n {2}https:\/\/dl\.k8s\.io\/v1\.32\.2\/bin\/linux\/amd64\/kubectl: sha256:0+ before, sha256:/,
+    );
     refuseChanges(before(rows[0]!.digest), now);
     refuseChanges(before(`sha256:${"0".repeat(64)}`, "v1.0"), now);
     refuseChanges(undefined, now);
   });
 
   it("must be there to be relied on", () => {
-    expect(() => requireLock(join(folder, "none.lock"))).toThrow(/^there is no lock: .*none\.lock; bake once without --locked$/);
+    expect(() => requireLock(join(folder, "none.lock"))).toThrow(
+      /^there is no lock: .*none\.lock; bake once without --locked$/,
+    );
   });
 
   it.each([

@@ -88,7 +88,8 @@ it("planMatrix makes a job for each architecture", async () => {
       { name: "vault", version: "1.20.0", arch: "arm64", runner: "ubuntu-24.04-arm" },
     ],
   });
-  expect(planMatrix(builds, ["arm64"]).include).toHaveLength(1);
+  expect(planMatrix(builds, ["aarch64"]).include.map(({ arch }) => arch)).toEqual(["arm64"]);
+  expect(() => planMatrix(builds, ["z80"])).toThrow(/unknown architecture: got z80/);
   expect(planMatrix(Array.from({ length: 200 }, () => builds[0]!)).include).toHaveLength(256);
 });
 
