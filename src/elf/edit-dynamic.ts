@@ -1,3 +1,4 @@
+import { refuseBootstrap } from "./bootstrap.ts";
 import { DF, DF_1, DT } from "./constants.ts";
 import { refuseNul, tableOf, type Draft } from "./draft.ts";
 import { lastEntry, type DynamicTable, type TableEntry } from "./dynamic-table.ts";
@@ -58,6 +59,7 @@ export function editRunPath(draft: Draft, runPath: RunPath | null | undefined): 
     return [`${kind} ${old} removed`];
   }
   if (present.length === 1 && kind === runPath.kind && old === runPath.value) return [];
+  refuseBootstrap(file, "a run path");
   const tag = runPath.kind === "rpath" ? DT.RPATH : DT.RUNPATH;
   // The one that counts keeps its slot: DT_RPATH is ignored beside DT_RUNPATH.
   const kept = lastEntry(table, kind === "rpath" ? DT.RPATH : DT.RUNPATH) ?? addEntry(table, tag);
@@ -129,8 +131,8 @@ export function editNeeded(draft: Draft, edits: NeededEdits | undefined): string
 }
 
 const flagTables = {
-  [DT.FLAGS]: { names: DF, what: "DT_FLAGS" },
-  [DT.FLAGS_1]: { names: DF_1, what: "DT_FLAGS_1" },
+  [DT.FLAGS]: { names: DF, what: "DT_FLAGS", now: DF.BIND_NOW },
+  [DT.FLAGS_1]: { names: DF_1, what: "DT_FLAGS_1", now: DF_1.NOW },
 } as const;
 
 export function editFlags(
@@ -140,7 +142,7 @@ export function editFlags(
 ): string[] {
   const { set = 0, clear = 0 } = edit ?? {};
   if (set === 0 && clear === 0) return [];
-  const { names, what } = flagTables[tag];
+  const { names, what, now } = flagTables[tag];
   if ((set & clear) !== 0 || set > 0xffffffff || clear > 0xffffffff) {
     throw refused("elf-value", draft.file, `${what}: the same bit is to be set and cleared, or has no meaning`);
   }
@@ -149,6 +151,7 @@ export function editFlags(
   const after = (before | BigInt(set >>> 0)) & ~BigInt(clear >>> 0);
   if (after === before) return [];
   const table = tableOf(draft);
+  if (set !== 0 && set !== now) refuseBootstrap(draft.file, what);
   if (after === 0n) table.entries = table.entries.filter((entry) => entry.tag !== tag);
   else (old ?? addEntry(table, tag)).value = after;
   const changed = Object.entries(names).filter(([, bit]) => ((before ^ after) & BigInt(bit)) !== 0n);

@@ -59,7 +59,10 @@ export function dropNeededVersions(draft: Draft, names: ReadonlySet<string>): vo
   setValue(table, DT.VERNEEDNUM, BigInt(kept.length));
   const address = lastEntry(table, DT.VERNEED)?.value;
   if (kept.length === 0) {
-    table.entries = table.entries.filter(({ tag }) => tag !== DT.VERNEED && tag !== DT.VERNEEDNUM);
+    // With DT_VERSYM but neither table glibc reads versions that it has not made (elf/do-rel.h).
+    const alone = lastEntry(table, DT.VERDEF) === undefined;
+    const tags: readonly number[] = [DT.VERNEED, DT.VERNEEDNUM, ...(alone ? [DT.VERSYM] : [])];
+    table.entries = table.entries.filter(({ tag }) => !tags.includes(tag));
   }
   for (const section of draft.sections) {
     if (section.type !== SHT.GNU_VERNEED || section.addr !== address) continue;
