@@ -39,14 +39,15 @@ export function planPrograms(
     const elf = readHeader(rootfs, file, warnings);
     return elf === undefined ? [] : [{ ...file, elf }];
   });
-  const dynamic = elves.filter(({ elf }) => elf.interpreter !== undefined);
+  // glibc's libc.so.6 names an interpreter, too: it can be run.
+  const dynamic = elves.filter(({ elf, to }) => elf.interpreter !== undefined && !isLibrary(to));
   const problems = findProblems(rootfs, dynamic, options);
   for (const [{ node }, problem] of problems)
     warnings.push(`${node.path} is dynamic and stays as it is, the host must have its libraries: ${problem}`);
   const served = dynamic.filter((program) => !problems.has(program));
   const flix = served.length === 0 ? undefined : planFlix(rootfs, served.map(entryOf), options);
 
-  const libraries = elves.filter(({ elf, to }) => elf.interpreter === undefined && isLibrary(to));
+  const libraries = elves.filter(({ to }) => isLibrary(to));
   const kept = problems.size === 0 ? [] : libraries.filter(({ to }) => !cLibrary.test(baseName(to)));
   const dropped = libraries.filter((one) => !kept.includes(one));
   if (kept.length > 0)
