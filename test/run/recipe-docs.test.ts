@@ -129,6 +129,7 @@ echo "web $(systemctl is-active web)"
 for _ in $(seq 20); do exec 3<>/dev/tcp/127.0.0.1/8080 && break; sleep 0.2; done 2>/dev/null
 printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; echo "page $(head -1 <&3)"
 jq --version
+htop --version | head -1
 setpriv --reuid=65534 --regid=65534 --clear-groups htop --version | head -1
 `,
     );
@@ -136,6 +137,7 @@ setpriv --reuid=65534 --regid=65534 --clear-groups htop --version | head -1
       "web active",
       expect.stringMatching(/^page HTTP\/1\.1 200 OK/),
       "jq --version",
+      `htop ${htop.version}`,
       `htop ${htop.version}`,
     ]);
   } finally {
