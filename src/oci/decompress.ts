@@ -59,11 +59,15 @@ const damaged = (what: string, cause?: unknown): FlixwrapError =>
 /** Concatenated members are one stream (RFC 1952, 2.2); Node takes care of them. */
 async function* gunzip(chunks: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Uint8Array> {
   const engine = createGunzip({ chunkSize: CHUNK });
-  const feeding = feed(engine, chunks, what).catch((error: unknown) => engine.destroy(error as Error));
+  let failure: unknown;
+  const feeding = feed(engine, chunks, what).catch((error: unknown) => {
+    failure = error;
+    engine.destroy(error as Error);
+  });
   try {
     for await (const chunk of engine) yield chunk as Uint8Array;
     await feeding;
-    if (engine.errored) throw engine.errored;
+    if (failure !== undefined) throw failure;
   } catch (error) {
     throw error instanceof FlixwrapError || !isZlibError(error) ? error : damaged(what, error);
   } finally {
@@ -91,7 +95,8 @@ async function feed(engine: Gunzip, chunks: AsyncIterable<Uint8Array>, what: str
     }
     if (ended && rest.some((byte) => byte !== 0)) throw damaged(what);
   }
-  engine.end();
+  // After the last member it has ended by itself, and ending it again would break it off.
+  if (!ended) engine.end();
 }
 
 /** Through the program of that name: Node 20 has gzip only. */
