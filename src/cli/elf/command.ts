@@ -90,7 +90,9 @@ const pairs = (text: string, before: readonly [string, string][] = []): [string,
 const flag = (text: string, before: readonly string[] = []): string[] => {
   const name = text.toUpperCase();
   if (!(name in DF) && !(name in DF_1)) {
-    throw new InvalidArgumentError(`wanted one of ${[...Object.keys(DF), ...Object.keys(DF_1)].join(" ")}.`);
+    throw new InvalidArgumentError(
+      `wanted one of ${[...new Set([...Object.keys(DF), ...Object.keys(DF_1)])].join(" ")}.`,
+    );
   }
   return [...before, name];
 };
