@@ -185,6 +185,13 @@ export const lateOptions: readonly OptionRow[] = [
   },
 ];
 
+/** How `explain` tells it. */
+export const explainOptions: readonly OptionRow[] = [
+  { flags: "--json", help: "one JSON document: files with their needs, rules, packages and sizes" },
+  { flags: "--dot", help: "a graph for Graphviz" },
+  { flags: "--html", help: "a page for the browser, in one file that loads nothing" },
+];
+
 /** How a run behaves. */
 export const runOptions: readonly OptionRow[] = [
   {

@@ -3,6 +3,7 @@ import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { flatwrapCommand, flixCommand, packCommand, torcxCommand } from "./converters.ts";
 import { elfCommand } from "./elf/command.ts";
+import { explainCommand } from "./explain.ts";
 import { checkCommand, infoCommand, tryCommand } from "./extensions.ts";
 import { bakeCommand, indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
@@ -42,7 +43,9 @@ export async function runProgram(argv: readonly string[], world: World): Promise
   };
   const program = buildProgram(session);
   try {
-    await program.parseAsync(argv, { from: "user" });
+    // `flix explain` is a command of its own; an image of that name is `dir:explain`, `explain:latest` and so on.
+    const words = argv[0] === "flix" && argv[1] === "explain" ? argv.slice(1) : argv;
+    await program.parseAsync(words, { from: "user" });
     return status;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -55,6 +58,7 @@ const commands: readonly ((session: Session) => Command)[] = [
   flatwrapCommand,
   torcxCommand,
   packCommand,
+  explainCommand,
   checkCommand,
   infoCommand,
   tryCommand,

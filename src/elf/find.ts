@@ -23,6 +23,32 @@ export function findString(file: Mapped, text: string): number[] {
   return [...new Set(found)].sort((a, b) => a - b);
 }
 
+/** No name is longer than a path component; windows overlap by this. */
+const nameMax = 256;
+/** Bytes of one file that are searched for names; the largest library there is has 150 MB of text. */
+const searchMax = 256 << 20;
+
+/**
+ * The whole NUL-terminated strings of at most 255 bytes that match, each once, in the read-only segments of a file.
+ * `pattern` is what the string looks like from its first to its last byte.
+ */
+export function matchStrings(file: Mapped, pattern: RegExp): string[] {
+  const whole = new RegExp(`(?<=\\0)(?:${pattern.source})(?=\\0)`, "g");
+  const found = new Set<string>();
+  let left = searchMax;
+  for (const [start, end] of readOnlyRanges(file)) {
+    for (let at = start; at < end && left > 0; at += windowSize) {
+      left -= windowSize;
+      // With the byte before; a segment may begin with a string.
+      const from = Math.max(start, at - 1);
+      const bytes = readBuffer(file, from, Math.min(windowSize + nameMax, end - from));
+      const text = (at === start ? "\0" : "") + bytes.toString("latin1");
+      for (const [match] of text.matchAll(whole)) if (match.length < nameMax) found.add(match);
+    }
+  }
+  return [...found];
+}
+
 /**
  * The directories compiled into a glibc loader (`system_dirs` of elf/dl-load.c: a run of strings, each an absolute path
  * with a slash at its end, the longest run there is), with the file offset of each. Empty for anything else.

@@ -12,6 +12,12 @@ const ruleNames: Readonly<Record<SearchRule["kind"], string>> = {
   loaded: "already loaded",
 };
 
+/** A rule for people: `DT_RUNPATH of /usr/bin/x, /opt/lib`. */
+export function wordRule(rule: SearchRule): string {
+  const owner = "owner" in rule ? ` of ${rule.owner}` : "";
+  return `${ruleNames[rule.kind]}${owner}${"folder" in rule ? `, ${rule.folder}` : ""}`;
+}
+
 /**
  * Lines for people: each missing name with all who need it, then, per different search, the folders in the
  * loader's order.

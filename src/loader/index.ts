@@ -2,7 +2,7 @@
 export type { Closure, LoadedObject, MissingLibrary, Process, Reason, SearchRule, SearchedFolder } from "./closure.ts";
 export { type CompiledIn, readCompiledIn } from "./compiled-in.ts";
 export { type DlopenLevel, dlopenLevels } from "./dlopen.ts";
-export { explainMissing } from "./explain.ts";
+export { explainMissing, wordRule } from "./explain.ts";
 export { type LoaderFacts, muslPathFile } from "./facts.ts";
 export { loaderFamily } from "./family.ts";
 export { type PluginFolder, findPluginFolders } from "./plugins.ts";

@@ -2,28 +2,24 @@ import { FlixwrapError } from "../../core/errors.ts";
 import { baseName, type ExtPath, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import { type ElfEdits, planEdits } from "../../elf/index.ts";
 import type { Action, Plan } from "../../extension/plan.ts";
-import { type Closure, type DlopenLevel, type LoadedObject, loaderFamily, resolveClosure } from "../../loader/index.ts";
+import { type Closure, type LoadedObject, loaderFamily } from "../../loader/index.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 import type { Entry } from "../entry.ts";
 import { relativeLink } from "../links.ts";
 import { buildGraph, type NeedGraph } from "./graph.ts";
-import { findLibraries, knownRequests } from "./late.ts";
 import { sealLoader } from "./loaders.ts";
+import { type LateOptions, resolveSelection } from "./needs.ts";
 import { type Misdirected, provePlan } from "./proof.ts";
 import { foldersOf, runPathInside, runPathOutside, setRunPath } from "./run-path.ts";
 import { rewriteScript } from "./scripts.ts";
-import { type SelectedFile, type Selection, selectEntries } from "./selection.ts";
+import { type Selection, selectEntries } from "./selection.ts";
 import { type Sysroot, sysrootAt } from "./sysroot.ts";
 import { verifyClosure } from "./verify.ts";
 
-export interface FlixOptions {
+export interface FlixOptions extends LateOptions {
   readonly name: string;
   /** Folder for the private files; they go to `PREFIX/NAME`. */
   readonly prefix: ExtPath;
-  /** Paths or patterns of libraries that the programs load by dlopen(3). */
-  readonly libraries?: readonly string[];
-  /** How much of what objects declare in `.note.dlopen` comes along. */
-  readonly dlopen?: DlopenLevel;
 }
 
 /** What Flix plans, and the closure it rests on. */
@@ -38,17 +34,7 @@ export interface FlixPlan extends Plan {
 export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: FlixOptions): FlixPlan {
   const sysroot = sysrootAt(join(options.prefix, options.name), rootfs);
   const selection = selectEntries(rootfs, entries, sysroot);
-  const late = [...new Set((options.libraries ?? []).flatMap((pattern) => findLibraries(rootfs, pattern)))];
-  const closure = resolveClosure(rootfs, pathsOf(selection, "program"), {
-    libraries: pathsOf(selection, "library"),
-    ...(options.dlopen === undefined ? {} : { dlopen: options.dlopen }),
-    late: (object) => [
-      ...knownRequests(rootfs, object),
-      ...(object.elf.interpreter === undefined
-        ? []
-        : late.map((path) => ({ names: [path], required: true, why: "--lib" }))),
-    ],
-  });
+  const closure = resolveSelection(rootfs, selection, options);
   verifyClosure(closure);
 
   const layout: Layout = { closure, graph: buildGraph(closure), sysroot, selection, explicit: new Set() };
@@ -65,10 +51,6 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
   if (remaining.length > 0) throw unservable(remaining);
   return exact;
 }
-
-const pathsOf = ({ files }: Selection, role: SelectedFile["role"]): RootPath[] => [
-  ...new Set(files.filter((file) => file.role === role).map(({ node }) => node.path)),
-];
 
 /** Everything that decides where a file goes and how it is edited. */
 export interface Layout {
