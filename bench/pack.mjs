@@ -1,54 +1,52 @@
-// Times `flixwrap pack` against the packer's own tool on the same ready folder, interleaved, in one run.
-import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync, statSync } from "node:fs";
+// Times packing against the packer's own tool on the same ready folder, interleaved, in one run: the step alone
+// (tree to image, digest included), and the CPU time of both.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { planFolder } from "../dist/extension/folder-plan.js";
+import { planRelease } from "../dist/extension/release.js";
+import { buildTree } from "../dist/extension/tree.js";
+import { openFolder } from "../dist/oci/folder-rootfs.js";
+import { packTree } from "../dist/pack/pack.js";
 
 const [source, rounds = "3"] = process.argv.slice(2);
 if (source === undefined) throw new Error("usage: node bench/pack.mjs FOLDER-WITH-usr [ROUNDS]");
-const main = new URL("../dist/cli/main.js", import.meta.url).pathname;
 const work = mkdtempSync(join(tmpdir(), "flixwrap-bench-"));
-const run = (command) => execFileSync("bash", ["-ec", command], { cwd: work, stdio: ["ignore", "pipe", "pipe"] });
+const shell = (script) => spawnSync("bash", ["-ec", script], { cwd: work, encoding: "utf8" });
+const context = { signal: new AbortController().signal, env: process.env, emit: () => undefined };
+const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
+
 try {
-  cpSync(join(source, "usr"), join(work, "tree/usr"), { recursive: true, verbatimSymlinks: true });
-  const pack = (format, more = "") =>
-    `node ${main} pack --quiet --no-papers --allow-suid $SKIP --format ${format} ${more} -o ours.raw tree bench`;
-  const skip =
-    "outside os-release host-loader host-library shadowed-link link-outside link-dangling world-writable elf-library elf-interpreter elf-architecture unit-program-moved folder-closed link-loop";
-  process.env.SKIP = skip
-    .split(" ")
-    .map((rule) => `--no-check ${rule}`)
-    .join(" ");
+  shell(
+    `mkdir tree; cp -a "${source}/usr" tree/; chown -hR 0:0 tree; find tree -type f -perm /6000 -exec chmod ug-s {} +`,
+  );
+  const plan = planFolder(openFolder(join(work, "tree")));
+  const release = planRelease({ name: "bench", notes: { FLIXWRAP_VERSION: "0" } });
+  const tree = buildTree({ ...plan, actions: [...plan.actions, release] }, { name: "bench" });
+  const quiet = "-all-root -noappend -quiet -no-progress";
   const rows = [
-    [
-      "squashfs zstd",
-      pack("squashfs"),
-      "mksquashfs tree theirs.raw -comp zstd -all-root -noappend -quiet -no-progress",
-    ],
-    [
-      "squashfs lz4",
-      pack("squashfs", "--compression lz4"),
-      "mksquashfs tree theirs.raw -comp lz4 -all-root -noappend -quiet -no-progress",
-    ],
-    ["erofs lz4hc,12", pack("erofs"), "mkfs.erofs --quiet -zlz4hc,12 -T0 --all-root theirs.raw tree"],
+    ["squashfs zstd", { format: "squashfs" }, `mksquashfs tree theirs.raw -comp zstd ${quiet}`],
+    ["squashfs lz4", { format: "squashfs", compression: "lz4" }, `mksquashfs tree theirs.raw -comp lz4 ${quiet}`],
+    ["erofs lz4hc,12", { format: "erofs" }, "mkfs.erofs --quiet -zlz4hc,12 -T0 --all-root theirs.raw tree"],
   ];
-  for (const [what, ours, theirs] of rows) {
+  for (const [what, request, theirs] of rows) {
     const times = { ours: [], theirs: [] };
-    for (let round = 0; round < Number(rounds); round++)
-      for (const [who, command] of [
-        ["ours", ours],
-        ["theirs", theirs],
-      ]) {
-        rmSync(join(work, `${who}.raw`), { force: true });
-        const started = performance.now();
-        run(command);
-        times[who].push((performance.now() - started) / 1000);
-      }
-    const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
+    const output = join(work, "ours.raw");
+    for (let round = 0; round < Number(rounds); round++) {
+      for (const path of [output, join(work, "theirs.raw")]) rmSync(path, { force: true });
+      let started = performance.now();
+      await packTree(tree, { ...request, output }, context);
+      times.ours.push((performance.now() - started) / 1000);
+      started = performance.now();
+      const { status, stderr } = shell(theirs);
+      if (status !== 0) throw new Error(stderr);
+      times.theirs.push((performance.now() - started) / 1000);
+    }
     const [a, b] = [median(times.ours), median(times.theirs)];
     const sizes = ["ours", "theirs"].map((who) => `${(statSync(join(work, `${who}.raw`)).size / 1e6).toFixed(1)} MB`);
     console.log(
-      `${what}: pack ${a.toFixed(2)} s, tool by hand ${b.toFixed(2)} s, ${(a / b).toFixed(3)}; ${sizes.join(" and ")}`,
+      `${what}: ${a.toFixed(2)} s, tool by hand ${b.toFixed(2)} s, ratio ${(a / b).toFixed(3)}; ${sizes.join(" and ")}`,
     );
   }
 } finally {
