@@ -16,13 +16,17 @@ export function isAlive(token: ProcessToken): boolean | undefined {
   const [pid, start, namespace] = token.split("-");
   if (!/^\d+$/.test(pid ?? "") || namespace !== ownNamespace()) return undefined;
   try {
-    return startTime(readFileSync(`/proc/${pid}/stat`, "utf8")) === start;
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return startTime(stat) === start && !isZombie(stat);
   } catch {
     return false;
   }
 }
 
 const ownNamespace = (): string => /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
+
+/** Dead, and its parent has not looked yet. */
+const isZombie = (stat: string): boolean => /^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
 
 /** Field 22; the second field, the program's name, may itself hold spaces and parentheses. */
 const startTime = (stat: string): string => stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]!;

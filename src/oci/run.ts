@@ -224,6 +224,9 @@ function* undoNodes(
     const before = original.lookup(path);
     if (before !== undefined) yield before;
     else if (changed.lookup(path) !== undefined) yield whiteout(path);
+    // That something came and went shows in its folder's time.
+    const folder = original.lookup(parentOf(path));
+    if (folder !== undefined && changed.lookup(parentOf(path))?.type === "directory") yield folder;
   }
   if (privilege.kind === "root") return;
   for (const node of original.walk(rootPath("/"))) {
