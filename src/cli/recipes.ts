@@ -281,7 +281,9 @@ export function indexCommand(session: Session): Command {
         options: { readonly url?: string; readonly bestBefore?: string; readonly gpgKey?: string },
       ) => {
         const { writeIndex } = await import("../convert/index-folder.ts");
-        const written = await writeIndex(folder, options, session.context({ json: false, quiet: false }));
+        const { readCatalogue } = await import("../recipes/index.ts");
+        const recipes = readCatalogue(foldersOf(undefined));
+        const written = await writeIndex(folder, options, recipes, session.context({ json: false, quiet: false }));
         for (const path of written) session.terminal.out(`${path}\n`);
       },
     );

@@ -53,7 +53,9 @@ export interface Baked extends Shipped {
 export async function bake(request: BakeRequest, context: Context): Promise<Baked> {
   const { recipe, options } = request;
   const name = request.name ?? recipe.name;
-  const lockFile = join(dirname(options.output ?? "."), `${name}.lock`);
+  // Several versions of one recipe in one folder have a lock each, as they have an image each.
+  const version = options.imageVersion === undefined ? "" : `-${options.imageVersion}`;
+  const lockFile = join(dirname(options.output ?? "."), `${name}${version}.lock`);
   const ports = openPorts(options, context);
   const before = options.locked ? requireLock(lockFile) : readLock(lockFile);
   const lock = options.locked ? before : undefined;

@@ -1,10 +1,10 @@
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
+import { linkSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { signFile } from "../pack/publish.ts";
 import { hashFile, writeWhole } from "../recipes/cached-files.ts";
-import { parseImageName, planIndex, type Published } from "../recipes/index.ts";
+import { parseImageName, planIndex, type Published, type Recipe } from "../recipes/index.ts";
 import { defined } from "./defined.ts";
 
 /**
@@ -14,6 +14,7 @@ import { defined } from "./defined.ts";
 export async function writeIndex(
   folder: string,
   options: { readonly url?: string; readonly bestBefore?: string; readonly gpgKey?: string },
+  recipes: readonly Recipe[],
   context: Context,
 ): Promise<readonly string[]> {
   const files = listImages(folder);
@@ -27,8 +28,9 @@ export async function writeIndex(
   const published: Published[] = [];
   for (const file of files) published.push({ file, sha256: await hashFile(join(folder, file), "sha256") });
   const { url, bestBefore, gpgKey } = options;
-  const index = planIndex(published, { ...defined({ url, bestBefore }), signed: gpgKey !== undefined });
-  const written: string[] = [];
+  const signed = gpgKey !== undefined;
+  const index = planIndex(published, { ...defined({ url, bestBefore }), branches: branchesOf(recipes), signed });
+  const written = placeImages(folder, files);
   for (const [name, text] of index) {
     const path = join(folder, name);
     writeWhole(path, text);
@@ -38,16 +40,43 @@ export async function writeIndex(
   return written;
 }
 
+/** The update definitions look for images in `NAME/`; those beside it get a second name there. */
+function placeImages(folder: string, files: readonly string[]): string[] {
+  return files
+    .filter((file) => !file.includes("/"))
+    .flatMap((file) => {
+      const goal = join(folder, parseImageName(file)!.name, file);
+      mkdirSync(dirname(goal), { recursive: true });
+      rmSync(goal, { force: true });
+      linkSync(join(folder, file), goal);
+      return [goal];
+    });
+}
+
+/** Recipes whose versions have branches that hosts may want to stay on. */
+function branchesOf(recipes: readonly Recipe[]): Map<string, "major" | "minor"> {
+  return new Map(
+    recipes.flatMap(({ name, file }) => {
+      const branch = file.sysupdate?.branch;
+      return branch === undefined ? [] : [[name, branch] as const];
+    }),
+  );
+}
+
 function listImages(folder: string): string[] {
   try {
-    return readdirSync(folder, { withFileTypes: true })
-      .flatMap((entry) =>
-        entry.isDirectory()
-          ? readdirSync(join(folder, entry.name)).map((file) => join(entry.name, file))
-          : [entry.name],
-      )
-      .filter((file) => parseImageName(file.slice(file.lastIndexOf("/") + 1)) !== undefined)
-      .toSorted();
+    return (
+      readdirSync(folder, { withFileTypes: true })
+        .flatMap((entry) =>
+          entry.isDirectory()
+            ? readdirSync(join(folder, entry.name)).map((file) => join(entry.name, file))
+            : [entry.name],
+        )
+        .filter((file) => parseImageName(file.slice(file.lastIndexOf("/") + 1)) !== undefined)
+        // What an earlier index placed is the same file.
+        .filter((file, _, all) => !file.includes("/") || !all.includes(file.slice(file.lastIndexOf("/") + 1)))
+        .toSorted()
+    );
   } catch (error) {
     const got = (error as NodeJS.ErrnoException).code ?? "an error";
     throw new FlixwrapError("recipe-index", { what: "cannot read the folder", where: folder, got }, { cause: error });

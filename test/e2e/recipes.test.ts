@@ -134,7 +134,7 @@ describe("bake", () => {
 describe("releases", () => {
   it("bakes a list for both architectures, and one failure stops no other", async () => {
     const at = place();
-    writeFileSync(join(at, "list.txt"), "vault latest # the newest\nnebula v1.9.5\nopkssh v9.9.9\n");
+    writeFileSync(join(at, "list.txt"), "vault latest # the newest\nk3s v1.32.2+k3s1\nopkssh v9.9.9\n");
     const ended = await run("bake --all list.txt --jobs 2 --quiet", at);
     expect(ended.status).toBe(1);
     expect(
@@ -145,20 +145,33 @@ describe("releases", () => {
     ).toEqual([
       "done    vault 1.20.0 x86-64",
       "done    vault 1.20.0 arm64",
-      "done    nebula v1.9.5 x86-64",
-      "done    nebula v1.9.5 arm64",
+      "done    k3s v1.32.2+k3s1 x86-64",
+      "done    k3s v1.32.2+k3s1 arm64",
       "failed  opkssh v9.9.9 x86-64",
       "failed  opkssh v9.9.9 arm64",
     ]);
     expect(readdirSync(at).filter((name) => name.endsWith(".raw"))).toEqual([
-      "nebula-v1.9.5-arm64.raw",
-      "nebula-v1.9.5-x86-64.raw",
+      "k3s-v1.32.2+k3s1-arm64.raw",
+      "k3s-v1.32.2+k3s1-x86-64.raw",
       "vault-1.20.0-arm64.raw",
       "vault-1.20.0-x86-64.raw",
     ]);
 
     expect(await run("index . --url https://example.org/extensions", at, false)).toMatchObject({ status: 0 });
-    expect(sh("sha256sum --check --quiet SHA256SUMS", { cwd: at })).toBe("");
+    expect(
+      sh("sha256sum --check --quiet SHA256SUMS && cd k3s && sha256sum --check --quiet SHA256SUMS", { cwd: at }),
+    ).toBe("");
+    expect(readdirSync(join(at, "k3s"))).toEqual([
+      "SHA256SUMS",
+      "k3s-v1.32.2+k3s1-arm64.raw",
+      "k3s-v1.32.2+k3s1-x86-64.raw",
+      "k3s-v1.32.conf",
+      "k3s-v1.32.transfer",
+    ]);
+    expect(readdirSync(at).filter((name) => name.endsWith(".lock"))).toEqual([
+      "k3s-v1.32.2+k3s1.lock",
+      "vault-1.20.0.lock",
+    ]);
     expect(readFileSync(join(at, "vault.conf"), "utf8")).toContain(
       "Path=https://example.org/extensions/vault/\nMatchPattern=vault-@v-%a.raw\n",
     );
