@@ -48,9 +48,10 @@ export function copyRoot(root: string): string {
 
 /**
  * Boots a root by systemd-nspawn, runs a bash script in it after multi-user.target, powers off, and returns what
- * the script said. Extensions are merged at boot by systemd-sysext.service, as on a host.
+ * the script said. Extensions are merged at boot by systemd-sysext.service, as on a host. `more` is added to the
+ * command line; guests in which containers shall run need more than others.
  */
-export function bootAndRun(root: string, script: string): string {
+export function bootAndRun(root: string, script: string, more: readonly string[] = []): string {
   const system = join(root, "etc/systemd/system");
   writeFileSync(join(root, "probe.sh"), script);
   writeFileSync(
@@ -73,6 +74,7 @@ export function bootAndRun(root: string, script: string): string {
       ..."-q --register=no --keep-unit --boot --console=pipe --private-network".split(" "),
       ...["-D", root],
       ...loops.map((device) => `--bind=${device}`),
+      ...more,
     ],
     { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 60_000 },
   );

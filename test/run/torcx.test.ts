@@ -102,7 +102,6 @@ test("a tar however compressed, a squashfs image and a folder give the same", as
   for (const format of [...formats, "folder"]) {
     const output = join(folder, `same-${format}`);
     const source = build("docker:com.coreos.cl", format);
-    // A path without a slash before its colon is no host.
     const plan = await convert(source, "docker", output);
     expect(plan.replaces).toEqual(["docker-flatcar", "containerd-flatcar"]);
     lists.set(format, list(output));
