@@ -37,13 +37,17 @@ async function* gather(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 const BLOCK = 512;
 const padding = Buffer.alloc(2 * BLOCK);
 /** ustar `typeflag` (IEEE Std 1003.1, pax, "ustar Interchange Format"). */
-const typeflags = { file: "0", symlink: "2", directory: "5" } as const;
+const typeflags = { file: "0", link: "1", symlink: "2", directory: "5" } as const;
 
 async function* tarChunks(tree: ExtensionTree, epoch: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  const written = new Map<TreeNode, ExtPath>();
   for (const [path, node] of tree.nodes) {
     if (path === "/") continue;
     signal?.throwIfAborted();
-    yield tarHeader(path, node, epoch);
+    const first = node.type === "file" ? written.get(node) : undefined;
+    if (node.type === "file") written.set(node, first ?? path);
+    yield tarHeader(path, node, epoch, first);
+    if (first !== undefined) continue;
     if (node.type === "file" && node.content.size > 0) yield* contentChunks(path, node.content, signal);
   }
   yield padding;
@@ -72,11 +76,11 @@ function streamOf(content: ByteSource, signal?: AbortSignal): AsyncIterable<Uint
   return signal === undefined ? stream : addAbortSignal(signal, stream);
 }
 
-/** The header blocks of one entry: a pax header where ustar's fields do not suffice, then the entry's own. */
-function tarHeader(path: ExtPath, node: TreeNode, epoch: number): Buffer {
+/** The header blocks of one entry, or of a link to the `first` name of its file: a pax header where ustar's fields do not suffice, then the entry's own. */
+function tarHeader(path: ExtPath, node: TreeNode, epoch: number, first: ExtPath | undefined): Buffer {
   const name = encodeName(path.slice(1) + (node.type === "directory" ? "/" : ""));
-  const target = node.type === "symlink" ? encodeName(node.target) : Buffer.alloc(0);
-  const size = node.type === "file" ? node.content.size : 0;
+  const target = encodeName(first?.slice(1) ?? (node.type === "symlink" ? node.target : ""));
+  const size = node.type === "file" && first === undefined ? node.content.size : 0;
   const records: Buffer[] = [];
   if (!fits(name)) records.push(paxRecord("path", name));
   if (!fits(target)) records.push(paxRecord("linkpath", target));
@@ -85,7 +89,14 @@ function tarHeader(path: ExtPath, node: TreeNode, epoch: number): Buffer {
   if (node.gid > 0o7777777) records.push(paxRecord("gid", String(node.gid)));
   for (const [key, value] of [...node.xattrs].sort(([a], [b]) => (a < b ? -1 : 1)))
     records.push(paxRecord(`SCHILY.xattr.${key}`, value));
-  const entry = ustarBlock({ name, target, size, typeflag: typeflags[node.type], ...pick(node), epoch });
+  const entry = ustarBlock({
+    name,
+    target,
+    size,
+    typeflag: typeflags[first === undefined ? node.type : "link"],
+    ...pick(node),
+    epoch,
+  });
   if (records.length === 0) return entry;
   const body = Buffer.concat(records);
   const extra = ustarBlock({

@@ -6,8 +6,10 @@ import type { ExtensionTree, TreeNode } from "./tree.ts";
 /** A finished tree seen as a root file system: what the checks, which also read foreign images, look at. */
 export function extensionRootfs(tree: ExtensionTree): Rootfs {
   const folders = new Map<ExtPath, FolderInode>();
+  const files = new Map<TreeNode, Inode>();
   for (const [path, node] of tree.nodes) {
-    const inode = inodeOf(node);
+    const inode = files.get(node) ?? inodeOf(node);
+    if (node.type === "file") files.set(node, inode);
     if (inode.type === "directory") folders.set(path, inode);
     if (path !== "/") folders.get(parentOf(path))!.children.set(baseName(path), inode);
   }

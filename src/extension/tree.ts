@@ -9,7 +9,10 @@ import type { Action, Plan } from "./plan.ts";
 /** Every node of the extension, ready to be checked and packed. Parents are always present. */
 export interface ExtensionTree {
   readonly name: string;
-  /** Sorted by path bytes, parents first; starts with `/`. */
+  /**
+   * Sorted by path bytes, parents first; starts with `/`. A file's node that stands at several paths is one file
+   * with several names (hard links).
+   */
   readonly nodes: ReadonlyMap<ExtPath, TreeNode>;
 }
 
@@ -54,8 +57,9 @@ export function buildTree(plan: Plan, options: TreeOptions): ExtensionTree {
   refusePaths(plan.actions);
   const made = new Map<ExtPath, { readonly node: TreeNode; readonly action: Action }>();
   const conflicts: string[] = [];
+  const copied = new Map<string, TreeNode>();
   for (const action of plan.actions) {
-    const node = buildNode(plan, action, options);
+    const node = linkedNode(copied, action, () => buildNode(plan, action, options));
     const other = made.get(action.to);
     if (other === undefined) made.set(action.to, { node, action });
     else if (!isSame(other.node, node))
@@ -74,6 +78,16 @@ export function buildTree(plan: Plan, options: TreeOptions): ExtensionTree {
   refuse("extension-conflict", "several things want the same place in the extension", [...new Set(conflicts)]);
   refuseSuid(made, options);
   return { name: options.name, nodes: sortNodes(nodes) };
+}
+
+/** Copies of one file of the source are one file here, too. */
+function linkedNode(copied: Map<string, TreeNode>, action: Action, build: () => TreeNode): TreeNode {
+  if (action.kind !== "copy" || action.from.type !== "file") return build();
+  const known = copied.get(action.from.identity);
+  if (known !== undefined) return known;
+  const node = build();
+  copied.set(action.from.identity, node);
+  return node;
 }
 
 /** The one switch over what a plan can ask for. */

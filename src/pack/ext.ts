@@ -60,7 +60,8 @@ async function settleTimes(
   run: RunTool,
 ): Promise<void> {
   // Inodes are numbered as they are made: the root is 2, lost+found 11, the tree's follow.
-  const last = 11 + tree.nodes.size;
+  const files = [...tree.nodes.values()].filter(({ type }) => type === "file");
+  const last = 11 + tree.nodes.size - (files.length - new Set(files).size);
   const fields = ["ctime", "atime", "mtime", "crtime"].flatMap((field) => [`${field} @${epoch}`, `${field}_extra 0`]);
   const lines = ["rmdir lost+found"];
   for (const inode of [2, ...Array.from({ length: last - 11 }, (_, at) => at + 12)])

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { type FileHandle, chmod, chown, lchown, lutimes, mkdir, open, symlink } from "node:fs/promises";
+import { type FileHandle, chmod, chown, lchown, link, lutimes, mkdir, open, symlink } from "node:fs/promises";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
@@ -33,6 +33,7 @@ export async function stageTree(
   const { isRoot } = currentUser();
   const place = (path: ExtPath) => Buffer.concat([Buffer.from(folder), encodeName(path === "/" ? "" : path)]);
   const folders: [Buffer, TreeNode][] = [];
+  const files = new Map<TreeNode, Buffer>();
   let at: ExtPath | undefined;
   try {
     for (const [path, node] of tree.nodes) {
@@ -46,7 +47,12 @@ export async function stageTree(
         await symlink(encodeName(node.target), goal);
         if (isRoot) await lchown(goal, node.uid, node.gid);
         await lutimes(goal, epoch, epoch);
-      } else await writeFile(goal, node, epoch, isRoot);
+      } else {
+        const first = files.get(node);
+        if (first === undefined) await writeFile(goal, node, epoch, isRoot);
+        else await link(first, goal);
+        files.set(node, first ?? goal);
+      }
     }
     const mayXattrs = isRoot || asSeenBy === "namespace";
     if (mayXattrs) await writeXattrs(tree, folder, isRoot, context);

@@ -27,6 +27,7 @@ const context = quietContext({ env: process.env });
 
 async function listRootfs(rootfs: Rootfs): Promise<Listing> {
   const listing: Listing = {};
+  const first = new Map<string, string>();
   for (const node of rootfs.walk(rootPath("/"))) {
     const bytes = node.type === "file" ? await buffer(rootfs.open(node).stream()) : undefined;
     const hash = createHash("sha256")
@@ -36,8 +37,20 @@ async function listRootfs(rootfs: Rootfs): Promise<Listing> {
     const body = node.type === "symlink" ? `-> ${node.target}` : bytes === undefined ? "" : `${bytes.length} ${hash}`;
     const device = node.device === undefined ? [] : [`${node.device.major}:${node.device.minor}`];
     const xattrs = [...node.xattrs].sort().map(([name, value]) => `${name}=0x${Buffer.from(value).toString("hex")}`);
+    const same = node.type === "file" ? (first.get(node.identity) ?? node.path) : node.path;
+    first.set(node.identity, same);
     const mode = node.type === "symlink" ? "777" : node.mode.toString(8);
-    listing[node.path] = [node.type, mode, `${node.uid}:${node.gid}`, body, ...device, ...xattrs].join(" ").trim();
+    listing[node.path] = [
+      node.type,
+      mode,
+      `${node.uid}:${node.gid}`,
+      body,
+      ...device,
+      ...xattrs,
+      same === node.path ? "" : `= ${same}`,
+    ]
+      .join(" ")
+      .trim();
   }
   return listing;
 }

@@ -16,12 +16,24 @@ const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("h
 /** What the tree promises. */
 export async function listTree(tree: ExtensionTree): Promise<Listing> {
   const listing: Listing = {};
+  const first = new Map<unknown, string>();
   for (const [path, node] of tree.nodes) {
     const bytes = node.type === "file" ? await buffer(node.content.stream()) : undefined;
     const body =
       node.type === "symlink" ? `-> ${node.target}` : bytes === undefined ? "" : `${bytes.length} ${hash(bytes)}`;
     const xattrs = [...node.xattrs].map(([name, value]) => `${name}=0x${Buffer.from(value).toString("hex")}`);
-    listing[path] = [node.type, node.mode.toString(8), `${node.uid}:${node.gid}`, body, ...xattrs].join(" ").trim();
+    const same = node.type === "file" ? (first.get(node) ?? path) : path;
+    first.set(node, same);
+    listing[path] = [
+      node.type,
+      node.mode.toString(8),
+      `${node.uid}:${node.gid}`,
+      body,
+      ...xattrs,
+      same === path ? "" : `= ${same}`,
+    ]
+      .join(" ")
+      .trim();
   }
   return listing;
 }
@@ -30,6 +42,7 @@ export async function listTree(tree: ExtensionTree): Promise<Listing> {
 export function listFolder(folder: string): Listing {
   const xattrs = listXattrs(folder);
   const listing: Listing = {};
+  const first = new Map<number, ExtPath>();
   const visit = (at: ExtPath): void => {
     const place = Buffer.concat([Buffer.from(folder), encodeName(at)]);
     const stat = lstatSync(place);
@@ -47,9 +60,13 @@ export function listFolder(folder: string): Listing {
           ? `${stat.size} ${hash(readFileSync(place))}`
           : "";
     const mode = type === "symlink" ? "777" : (stat.mode & 0o7777).toString(8);
-    listing[at] = [type, mode, `${stat.uid}:${stat.gid}`, body, ...(xattrs[at] ?? [])].join(" ").trim();
+    const same = type === "file" ? (first.get(stat.ino) ?? at) : at;
+    first.set(stat.ino, same);
+    listing[at] = [type, mode, `${stat.uid}:${stat.gid}`, body, ...(xattrs[at] ?? []), same === at ? "" : `= ${same}`]
+      .join(" ")
+      .trim();
     if (type !== "directory") return;
-    for (const name of readdirSync(place, { encoding: "buffer" }))
+    for (const name of readdirSync(place, { encoding: "buffer" }).sort(Buffer.compare))
       // mkfs.ext4 makes it; the kernel needs it nowhere.
       if (at !== "/" || name.toString() !== "lost+found")
         visit(`${at === "/" ? "" : at}/${decodeName(name)}` as ExtPath);
@@ -97,6 +114,9 @@ export function hardTree(name = "hard"): ExtensionTree {
     "/usr/lib/name with space\n\t\\'\"$": "odd",
     "/usr/lib/ünï-ç": { target: "zïel" },
     "/opt/x/y": "opt",
+    "/usr/lib/git": { content: "many names", mode: 0o755 },
+    "/usr/lib/git-add": { hardlink: "/usr/lib/git" },
+    "/usr/lib/zz-git": { hardlink: "/usr/lib/git" },
   };
   const source = memoryRootfs(entries);
   const copies = Object.keys(entries).map((path): Action => ({
