@@ -90,10 +90,10 @@ if [ $flatwrap_way = as-root ]; then
     ' flatwrap "$flatwrap_home" "$flatwrap_folder" "$flatwrap_program" "$@"
 fi
 
-# mount(8) wants to be root, the program shall not be: mounts are made from a user namespace whose root is the
-# caller, in the mount namespace of one below it, where the caller is itself. The process that holds the two
-# open until this one has joined them ends by itself.
-flatwrap_holder=$(unshare -U -r sh -c '
+# mount(8) wants to be root, the program shall not be. So mounts are made in a user namespace whose root is the caller,
+# and are propagated to the mount namespace of one below it, in which the caller is itself. The process that holds those
+# two open ends by itself when this one has joined them.
+flatwrap_holder=$(unshare -U -r -m --propagation shared sh -c '
     unshare -U -m --propagation slave sh -c "$5" flatwrap "$4" >/dev/null 2>&1 </dev/null &
     tries=0
     until echo "$2 0 1" >/proc/$!/uid_map; do
@@ -102,16 +102,14 @@ flatwrap_holder=$(unshare -U -r sh -c '
         [ $tries -lt 1000 ] || exit
     done 2>/dev/null
     echo deny >/proc/$!/setgroups && echo "$3 0 1" >/proc/$!/gid_map || exit
-    exec nsenter -t $! -m sh -c "$6" flatwrap "$1" $!
+    cd "$1" && mount -a -T mounts
+    [ / -ef /.. ] || echo $!
 ' flatwrap "$flatwrap_home" "$flatwrap_user" "$flatwrap_group" $$ '
     tries=0
     until [ "/proc/$1/ns/mnt" -ef /proc/self/ns/mnt ] || [ ! -d "/proc/$1" ] || [ $tries -gt 1000 ]; do
         sleep 0.01
         tries=$((tries + 1))
     done
-' '
-    cd "$1" && mount -a -T mounts
-    [ / -ef /.. ] || echo "$2"
 ' 2>/dev/null)
 [ -n "$flatwrap_holder" ] || flatwrap_fail 'no user namespaces here (see user.max_user_namespaces), and no bwrap'
 exec nsenter -t "$flatwrap_holder" -U -m --preserve-credentials \

@@ -29,6 +29,8 @@ export function renderFstab(mounts: readonly Mount[]): string {
   return [
     "# What the program sees beside the root's own files: fstab(5), for mount -a -T in this folder.\n",
     line("./root", "./root", "bind"),
+    // Where mounts are shared, what follows would show up below the host's copy of this folder, too.
+    line("none", "./root", "private"),
     line("none", "./root", seal),
     ...rows,
     // Over / and not by chroot, in which no user namespace could be made (clone(2), EPERM).

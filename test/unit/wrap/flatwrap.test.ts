@@ -62,7 +62,7 @@ const textAt = (made: FlatwrapPlan, path: string): string => {
 const mountsOf = (made: FlatwrapPlan): string[] =>
   textAt(made, `${home}/mounts`)
     .split("\n")
-    .slice(3, -2)
+    .slice(4, -2)
     .map((line) => line.replace(/ none (\S+) 0 0$/, " $1"));
 
 describe("where each path comes from", () => {
