@@ -1,7 +1,9 @@
 import { type RootPath, baseName, join, rootPath } from "../core/paths.ts";
-import { isElf } from "../elf/file.ts";
+import { readMapped } from "../elf/address.ts";
+import { DT } from "../elf/constants.ts";
+import { type ElfFile, isElf, lastValue } from "../elf/file.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
-import type { Closure } from "./closure.ts";
+import type { Closure, LoadedObject } from "./closure.ts";
 
 /** A folder of plug-ins that an object names, and that no DT_NEEDED entry leads to. */
 export interface PluginFolder {
@@ -15,25 +17,69 @@ export interface PluginFolder {
   readonly libraries: readonly RootPath[];
 }
 
-/** What is known of folders by their names. The variables are those of the libraries' own manual pages. */
-const purposes: readonly (readonly [folder: RegExp, why: string])[] = [
-  [/\/gconv$/, "character sets of iconv(3) (GCONV_PATH)"],
-  [/\/security$/, "PAM modules, chosen by /etc/pam.d"],
-  [/\/ossl-modules$/, "OpenSSL providers, chosen by openssl.cnf (OPENSSL_MODULES)"],
-  [/\/engines-[\d.]+$/, "OpenSSL engines, chosen by openssl.cnf (OPENSSL_ENGINES)"],
-  [/\/krb5\/plugins\b/, "Kerberos plug-ins, chosen by krb5.conf"],
-  [/\/sasl2$/, "SASL mechanisms (SASL_PATH)"],
-  [/\/xtables$/, "extensions of iptables (XTABLES_LIBDIR)"],
-  [/\/gio\/modules$/, "GIO modules: TLS, proxies, settings (GIO_MODULE_DIR)"],
-  [/\/gdk-pixbuf-2\.0\/.*loaders$/, "image loaders (GDK_PIXBUF_MODULE_FILE)"],
-  [/\/gstreamer-1\.0$/, "GStreamer elements (GST_PLUGIN_SYSTEM_PATH)"],
-  [/\/pkcs11$/, "PKCS#11 modules"],
-  [/\/ImageMagick[^/]*\/.*modules/, "ImageMagick coders and filters (MAGICK_CODER_MODULE_PATH)"],
-  [/\/(?:nginx\/modules|apache2\/modules)$/, "modules of the server, chosen by its configuration"],
-  [/\/postgresql\/.*lib$/, "PostgreSQL extensions (dynamic_library_path)"],
-  [/\/perl/, "compiled Perl modules (PERL5LIB)"],
-  [/\/lib-dynload$/, "compiled modules of Python's library"],
-  [/\/sudo$/, "sudo's plug-ins, chosen by sudo.conf"],
+/** What is known of folders by their names. */
+interface Purpose {
+  readonly folder: RegExp;
+  /** The variables are those of the libraries' own manual pages. */
+  readonly why: string;
+  /** Objects (by soname or file name) that hardly do their work without the plug-ins … */
+  readonly by?: RegExp;
+  /** … when another object of the closure calls one of these. */
+  readonly calls?: readonly string[];
+}
+
+const purposes: readonly Purpose[] = [
+  {
+    folder: /\/gconv$/,
+    why: "character sets of iconv(3) (GCONV_PATH)",
+    by: /^libc\.so\.6/,
+    // Built in are ASCII and the encodings of Unicode, no others (iconv/gconv_builtin.h).
+    calls: ["iconv_open"],
+  },
+  { folder: /\/security$/, why: "PAM modules, chosen by /etc/pam.d", by: /^libpam\.so/ },
+  {
+    folder: /\/ossl-modules$/,
+    why: "OpenSSL providers, chosen by openssl.cnf (OPENSSL_MODULES)",
+    by: /^libcrypto\.so/,
+    // The default provider is built in.
+    calls: ["OSSL_PROVIDER_load", "OSSL_PROVIDER_try_load"],
+  },
+  { folder: /\/engines-[\d.]+$/, why: "OpenSSL engines, chosen by openssl.cnf (OPENSSL_ENGINES)" },
+  { folder: /\/krb5\/plugins\b/, why: "Kerberos plug-ins, chosen by krb5.conf" },
+  {
+    folder: /\/sasl2$/,
+    why: "SASL mechanisms (SASL_PATH)",
+    by: /^libsasl2\.so/,
+    // A client of LDAP binds without it; its library calls sasl_client_init, only.
+    calls: ["sasl_server_init", "sasl_server_new", "sasl_set_path"],
+  },
+  { folder: /\/xtables$/, why: "extensions of iptables (XTABLES_LIBDIR)", by: /^libxtables\.so|^xtables-/ },
+  { folder: /\/gio\/modules$/, why: "GIO modules: TLS, proxies, settings (GIO_MODULE_DIR)", by: /^libgio-2\.0\.so/ },
+  {
+    folder: /\/gdk-pixbuf-2\.0\/.*loaders$/,
+    why: "image loaders (GDK_PIXBUF_MODULE_FILE)",
+    by: /^libgdk_pixbuf-2\.0\.so/,
+  },
+  {
+    folder: /\/gstreamer-1\.0$/,
+    why: "GStreamer elements (GST_PLUGIN_SYSTEM_PATH)",
+    by: /^libgstreamer-1\.0\.so/,
+  },
+  { folder: /\/pkcs11$/, why: "PKCS#11 modules" },
+  {
+    folder: /\/ImageMagick[^/]*\/.*modules/,
+    why: "ImageMagick coders and filters (MAGICK_CODER_MODULE_PATH)",
+    by: /^libMagickCore-/,
+  },
+  {
+    folder: /\/(?:nginx\/modules|apache2\/modules)$/,
+    why: "modules of the server, chosen by its configuration",
+    by: /^(?:nginx|apache2)$/,
+  },
+  { folder: /\/postgresql\/.*lib$/, why: "PostgreSQL extensions (dynamic_library_path)", by: /^postgres$/ },
+  { folder: /\/perl/, why: "compiled Perl modules (PERL5LIB)", by: /^(?:lib)?perl[\d.]*(?:\.so|$)/ },
+  { folder: /\/lib-dynload$/, why: "compiled modules of Python's library", by: /^(?:lib)?python3/ },
+  { folder: /\/sudo$/, why: "sudo's plug-ins, chosen by sudo.conf", by: /^sudo$/ },
 ];
 
 /** Folders that objects put together at run time: object's file name -> folder. */
@@ -44,8 +90,13 @@ const computed: readonly (readonly [object: RegExp, folder: string])[] = [
 /**
  * Finds the plug-in folders of a closure: every path in an object's strings that is a folder of the root with shared
  * objects of its own in it. A report for people and for `--lib`: whether a plug-in is used, only a configuration knows.
+ * `likely` finds only those that hardly anybody does without, and reads only the objects that are known to use them.
  */
-export function findPluginFolders(rootfs: Rootfs, closure: Closure): readonly PluginFolder[] {
+export function findPluginFolders(
+  rootfs: Rootfs,
+  closure: Closure,
+  which: "all" | "likely" = "all",
+): readonly PluginFolder[] {
   const loaded = new Set(closure.objects.map(({ node }) => node.identity));
   const searched = new Set(closure.objects.flatMap(({ foundAs }) => foundAs.map((path) => folderOf(rootfs, path))));
   const contents = new Map<RootPath, readonly RootPath[]>();
@@ -61,16 +112,34 @@ export function findPluginFolders(rootfs: Rootfs, closure: Closure): readonly Pl
     return found;
   };
   return closure.objects
-    .filter(({ role }) => role !== "interpreter")
-    .flatMap(({ node, elf }) => {
+    .filter((object) => object.role !== "interpreter" && (which === "all" || likelyOf(object).length > 0))
+    .flatMap((object) => {
+      const { node, elf } = object;
+      const wanted = which === "likely" ? likelyOf(object).filter((one) => isCalled(one, object, closure)) : undefined;
+      if (wanted?.length === 0) return [];
       const named = [...pathsIn(elf.source.read(0, largestObject)), ...computedFolders(node)];
       return [...new Set(named)].flatMap((folder): PluginFolder[] => {
+        const purpose = purposeOf(folder);
+        if (wanted !== undefined && (purpose === undefined || !wanted.includes(purpose))) return [];
         const libraries = librariesIn(folder);
-        if (libraries.length === 0) return [];
-        const why = purposeOf(folder) ?? "named in the object";
-        return [{ object: node.path, folder, why, libraries }];
+        return libraries.length === 0
+          ? []
+          : [{ object: node.path, folder, why: purpose?.why ?? "named in the object", libraries }];
       });
     });
+}
+
+const likelyOf = ({ elf, node }: LoadedObject): readonly Purpose[] =>
+  purposes.filter(({ by }) => by?.test(elf.soname ?? baseName(node.path)));
+
+const isCalled = ({ calls }: Purpose, owner: LoadedObject, { objects }: Closure): boolean =>
+  calls === undefined || objects.some((one) => one !== owner && calls.some((symbol) => hasName(one.elf, symbol)));
+
+/** Whether a symbol's name is among the dynamic strings: who only calls it has it there, too. */
+function hasName(elf: ElfFile, symbol: string): boolean {
+  const [table, size] = [lastValue(elf, DT.STRTAB), lastValue(elf, DT.STRSZ)];
+  if (table === undefined || size === undefined) return false;
+  return Buffer.from(readMapped(elf, table, size, "dynamic strings")).includes(`\0${symbol}\0`, 0, "latin1");
 }
 
 const largestObject = 256 * 1024 * 1024;
@@ -90,7 +159,7 @@ function pathsIn(bytes: Uint8Array): RootPath[] {
   return [...new Set(Array.from(found, ([path]) => rootPath(path)))];
 }
 
-const purposeOf = (folder: RootPath): string | undefined => purposes.find(([pattern]) => pattern.test(folder))?.[1];
+const purposeOf = (path: RootPath): Purpose | undefined => purposes.find(({ folder }) => folder.test(path));
 
 /** Shared objects in a folder, and below it when it is known for plug-ins. */
 function sharedObjects(rootfs: Rootfs, folder: RootPath, deep: boolean, loaded: ReadonlySet<string>): RootPath[] {

@@ -9,6 +9,7 @@ import { relativeLink } from "../links.ts";
 import { buildGraph, type NeedGraph } from "./graph.ts";
 import { sealLoader } from "./loaders.ts";
 import { type LateOptions, resolveSelection } from "./needs.ts";
+import { warnOfPlugins } from "./plug-ins.ts";
 import { type Misdirected, provePlan } from "./proof.ts";
 import { foldersOf, runPathInside, runPathOutside, setRunPath } from "./run-path.ts";
 import { rewriteScript } from "./scripts.ts";
@@ -38,7 +39,7 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
   verifyClosure(closure);
 
   const layout: Layout = { closure, graph: buildGraph(closure), sysroot, selection, explicit: new Set() };
-  const warnings = [...selection.warnings, ...closure.warnings];
+  const warnings = [...selection.warnings, ...closure.warnings, ...warnOfPlugins(rootfs, closure, selection)];
   const plan = (actions: readonly Action[]): FlixPlan => ({ source: rootfs, actions, warnings, closure });
 
   const simple = plan(layOut(rootfs, layout));

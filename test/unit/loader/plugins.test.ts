@@ -68,4 +68,14 @@ describe("folders of plug-ins", () => {
       folders.map(({ object, folder, why, libraries }) => `${object}: ${folder}, ${why}: ${libraries.join()}`),
     ).toEqual(found);
   });
+
+  test("of which some are likely to be missed: those of objects that are known for it", () => {
+    const likely = (program: string) =>
+      findPluginFolders(rootfs, resolveClosure(rootfs, [rootPath(program)], options), "likely").map(
+        ({ folder }) => folder,
+      );
+    // libcrypto's are not: nobody here calls OSSL_PROVIDER_load.
+    expect(likely("/usr/bin/p")).toEqual(["/lib64/security"]);
+    expect(likely("/usr/bin/perl")).toEqual(["/usr/lib64/perl-base"]);
+  });
 });
