@@ -12,6 +12,8 @@ export interface Manifest {
   readonly platform?: string;
   /** The command line that makes it again, word by word; passwords are never among them. */
   readonly command?: readonly string[];
+  /** Loaders and libraries that the host is meant to bring: upstream built these programs for its glibc. */
+  readonly hostLibraries?: readonly string[];
   /** Package URLs of all packages whose files are shipped. */
   readonly packages?: readonly string[];
 }
@@ -21,8 +23,8 @@ export const papersFolder = (name: string): ExtPath => extPath(`/usr/share/flixw
 
 /** As JSON with a fixed order of keys. */
 export function formatManifest(manifest: Manifest): string {
-  const { name, flixwrap, converter, image, digest, platform, command, packages } = manifest;
-  return `${JSON.stringify({ name, flixwrap, converter, image, digest, platform, command, packages }, null, 2)}\n`;
+  const { name, flixwrap, converter, image, digest, platform, command, hostLibraries, packages } = manifest;
+  return `${JSON.stringify({ name, flixwrap, converter, image, digest, platform, command, hostLibraries, packages }, null, 2)}\n`;
 }
 
 /** Reads a manifest; undefined for anything that is none. */
@@ -42,6 +44,6 @@ export function parseManifest(text: string): Manifest | undefined {
     typeof fields["name"] === "string" &&
     typeof fields["flixwrap"] === "string" &&
     ["converter", "image", "digest", "platform"].every(isText) &&
-    ["command", "packages"].every(isList);
+    ["command", "hostLibraries", "packages"].every(isList);
   return isSound ? (value as Manifest) : undefined;
 }

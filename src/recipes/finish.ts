@@ -1,5 +1,6 @@
 import { type FinishedPlan, finishPlan } from "../extension/finish.ts";
 import { parseName, type Release } from "../extension/release.ts";
+import { expandHostLibraries } from "./host-libraries.ts";
 import type { PlannedRecipe } from "./plan.ts";
 
 export interface FinishRecipeOptions {
@@ -20,6 +21,7 @@ export interface FinishRecipeOptions {
 export function finishRecipe(planned: PlannedRecipe, options: FinishRecipeOptions): FinishedPlan {
   const { plan, architecture, recipe, version } = planned;
   const image = planned.lock.architectures[architecture.systemd]?.find((one) => !one.source.includes("://"));
+  const hostLibraries = expandHostLibraries(recipe.file.hostLibraries, architecture);
   return finishPlan(plan, {
     release: {
       reload: planned.reload,
@@ -34,6 +36,7 @@ export function finishRecipe(planned: PlannedRecipe, options: FinishRecipeOption
       converter: version === undefined ? recipe.name : `${recipe.name} ${version}`,
       ...(image !== undefined && { image: image.source, digest: image.digest }),
       ...(options.command !== undefined && { command: options.command }),
+      ...(hostLibraries.length > 0 && { hostLibraries }),
     },
     ...(options.epoch !== undefined && { epoch: options.epoch }),
   });

@@ -26,6 +26,8 @@ export interface RecipeFile {
   readonly drop?: readonly Drop[];
   readonly enable?: readonly Enable[];
   readonly reload?: boolean;
+  /** Libraries by their names that upstream's programs take from the host; `glibc` stands for all of its own. */
+  readonly hostLibraries: readonly string[];
   readonly sysupdate?: { readonly branch?: "major" | "minor" };
 }
 

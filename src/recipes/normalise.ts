@@ -46,6 +46,7 @@ export function normaliseRecipe(value: unknown): { file: RecipeFile; problems: r
   }
   const file = {
     ...raw,
+    hostLibraries: list(raw["host-libraries"]),
     ...(raw["versions"] === undefined
       ? {}
       : { versions: versionRules(raw["versions"] as Map, ["versions"], problems) }),

@@ -214,6 +214,10 @@ export const recipeSchema = {
       "Units that start with the merge.",
     ),
     reload: { type: "boolean", description: "Whether systemd is reloaded on merge; default: if units are shipped." },
+    "host-libraries": listOf(
+      text("A library's name, libstdc++.so.6; glibc stands for the loader and all libraries of it."),
+      "What upstream's programs take from the host; without this, a library that is not in the extension is an error.",
+    ),
     sysupdate: object("Update files.", [], {
       branch: { enum: ["major", "minor"], description: "A second one that stays on the branch of the version." },
     }),

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { quietContext } from "../../src/core/context.ts";
 import type { FlixwrapError } from "../../src/core/errors.ts";
+import { checkTree } from "../../src/extension/check/check.ts";
 import { buildTree } from "../../src/extension/tree.ts";
 import { memoryRootfs } from "../../src/oci/memory-rootfs.ts";
 import { packTree } from "../../src/pack/pack.ts";
@@ -501,5 +502,35 @@ describe("a lock", () => {
   ])("with %s is refused", (_, text, message) => {
     writeFileSync(join(folder, "x.lock"), text);
     expect(() => readLock(join(folder, "x.lock"))).toThrow(message);
+  });
+});
+
+describe("programs that upstream built for the host's glibc", () => {
+  const dynamic = (libraries: string): string =>
+    `summary: x\n${libraries}versions: { fixed: ["1.0"] }\nparts:\n  - download: ${site}/dynamic\n    unverified: a test\n    to: /usr/bin/x\n`;
+  const findings = async (libraries: string): Promise<string[]> => {
+    mirror.set(`${site}/dynamic`, readFileSync("/bin/true"));
+    const planned = await planRecipe(own("x", dynamic(libraries)), ports());
+    const found = checkTree(buildTree(finishRecipe(planned, { tool: "test" }), { name: "x" }));
+    planned.close();
+    return found.map(({ severity, rule, facts }) => `${severity} ${rule} ${facts["name"]}`);
+  };
+
+  it("are refused unless the recipe says so", async () => {
+    expect(await findings("")).toEqual([
+      "error elf-interpreter /lib64/ld-linux-x86-64.so.2",
+      "error elf-library libc.so.6",
+    ]);
+  });
+
+  it("are noted when it does, but for what it does not name", async () => {
+    expect(await findings("host-libraries: [glibc]\n")).toEqual([
+      "note elf-interpreter /lib64/ld-linux-x86-64.so.2",
+      "note elf-library libc.so.6",
+    ]);
+    expect(await findings("host-libraries: [libc.so.6]\n")).toEqual([
+      "error elf-interpreter /lib64/ld-linux-x86-64.so.2",
+      "note elf-library libc.so.6",
+    ]);
   });
 });

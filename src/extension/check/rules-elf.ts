@@ -1,12 +1,13 @@
 import { architectureOfElf } from "../../core/architectures.ts";
 import { FlixwrapError } from "../../core/errors.ts";
-import { type RootPath, rootPath } from "../../core/paths.ts";
+import { baseName, type RootPath, rootPath } from "../../core/paths.ts";
 import type { ElfFile } from "../../elf/index.ts";
 import { type MissingLibrary, resolveClosure } from "../../loader/index.ts";
 import { backedRootfs, childPath } from "../../oci/backed-rootfs.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
+import { papersFolder, parseManifest } from "../manifest.ts";
 import { type Finding, found } from "./finding.ts";
-import type { ElfNode, Subject } from "./subject.ts";
+import type { ElfNode, Release, Subject } from "./subject.ts";
 
 /** Machine of every program against ARCHITECTURE=. Files that run nowhere (firmware, BPF) have no row and pass. */
 export function* checkArchitecture({ elfFiles, architecture, releases, privateRootOf }: Subject): Iterable<Finding> {
@@ -41,7 +42,8 @@ const isProgram = (elf: ElfFile): boolean => elf.interpreter !== undefined && el
  * Every program's loader and libraries lie inside the extension; programs of a private root are looked at from
  * within it.
  */
-export function* checkClosure({ rootfs, elfFiles, privateRootOf }: Subject): Iterable<Finding> {
+export function* checkClosure({ rootfs, elfFiles, releases, privateRootOf }: Subject): Iterable<Finding> {
+  const fromHost = hostLibraries(rootfs, releases());
   const byRoot = new Map<RootPath | undefined, ElfNode[]>();
   for (const file of elfFiles()) {
     if (file.elf === undefined || !isProgram(file.elf)) continue;
@@ -55,7 +57,7 @@ export function* checkClosure({ rootfs, elfFiles, privateRootOf }: Subject): Ite
     const programs = files.map(({ node }) => inside(node.path));
     for (const one of resolveEach(view, programs))
       if ("problem" in one) yield found("elf-damaged", "warning", `${root ?? ""}${one.path}`, { problem: one.problem });
-      else yield missingLibrary(one, `${root ?? ""}${one.neededBy}`);
+      else yield missingLibrary(one, `${root ?? ""}${one.neededBy}`, root === undefined ? fromHost : new Set());
   }
 }
 
@@ -74,9 +76,22 @@ function* resolveEach(
   }
 }
 
-function missingLibrary({ name, searched }: MissingLibrary, path: string): Finding {
+/** What the extension's own manifest says that the host brings; a recipe of upstream's programs says so. */
+function hostLibraries(rootfs: Rootfs, releases: Iterable<Release>): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const { suffix } of releases) {
+    const node = rootfs.lookup(rootPath(`${papersFolder(suffix)}/manifest.json`));
+    if (node?.type !== "file") continue;
+    const manifest = parseManifest(Buffer.from(rootfs.open(node).read(0, 1 << 20)).toString("utf8"));
+    for (const name of manifest?.hostLibraries ?? []) names.add(name);
+  }
+  return names;
+}
+
+function missingLibrary({ name, searched }: MissingLibrary, path: string, fromHost: ReadonlySet<string>): Finding {
   const isLoader = searched.some(({ rule }) => rule === "interpreter");
-  return found(isLoader ? "elf-interpreter" : "elf-library", "error", path, {
+  const severity = fromHost.has(baseName(name)) ? "note" : "error";
+  return found(isLoader ? "elf-interpreter" : "elf-library", severity, path, {
     name,
     searched: searched.map(({ folder }) => folder).join(":") || "nowhere",
   });
