@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { imagesOf, rewriteUnit } from "../../../../src/wrap/torcx/units.ts";
 
@@ -161,6 +162,35 @@ describe("a unit loses Torcx and nothing else", () => {
   test("a quoted word over two lines ends up on one, with the same meaning", () => {
     const text = '[Service]\nEnvironment="TORCX_IMAGEDIR=/a \\\n b" C=1\n';
     expect(rewrite(text).text).toBe("[Service]\nEnvironment=C=1\n");
+  });
+
+  test("whatever it is, without Torcx every byte stays", () => {
+    const words = fc.constantFrom(
+      "[Unit]",
+      "[Service]",
+      "After=",
+      "ExecStart=",
+      "Environment=",
+      " ",
+      "\\",
+      "\n",
+      "\r\n",
+      "#",
+      '"',
+      "'",
+      "$",
+      "{",
+      "a=b",
+      "x",
+    );
+    const text = (word: fc.Arbitrary<string>) =>
+      fc.array(word, { maxLength: 40 }).map((parts) => `[Service]\n${parts.join("")}`);
+    fc.assert(
+      fc.property(text(words), (unit) => {
+        expect(rewrite(unit).text).toBe(unit);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test("what is left is told", () => {
