@@ -70,7 +70,7 @@ function uncompressed({ name, size, stream }: LayerSource, context: Context): As
   async function* counted(): AsyncGenerator<Uint8Array> {
     for await (const chunk of stream()) {
       done += chunk.length;
-      context.emit({ kind: "progress", what: name, done, total: size });
+      context.emit({ kind: "progress", what: name, done, ...(size > 0 && { total: size }) });
       yield chunk;
     }
   }

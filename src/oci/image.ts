@@ -7,6 +7,7 @@ import { openArchive, openArchiveStream, type OpenedArchive } from "./archive.ts
 import { assembleRootfs } from "./assemble.ts";
 import { openCache, usualCacheFolder, type Cache } from "./cache.ts";
 import { pruneCache } from "./cache-upkeep.ts";
+import type { Engine } from "./daemon-endpoint.ts";
 import type { Digest } from "./digest.ts";
 import { readDockerArchive } from "./docker-archive.ts";
 import { openFolder } from "./folder-rootfs.ts";
@@ -14,6 +15,7 @@ import { openLayout } from "./layout.ts";
 import type { ImageConfig } from "./manifest.ts";
 import { wordPlatform } from "./platform.ts";
 import { wordReference, type Reference } from "./reference.ts";
+import type { RunOptions } from "./run.ts";
 import { openRegistry, type RegistryOptions } from "./registry.ts";
 import { checkPlatform, machinePlatform, resolveImage, type ImageContents } from "./resolve.ts";
 import type { Rootfs } from "./rootfs.ts";
@@ -48,6 +50,8 @@ export interface OpenOptions extends RegistryOptions {
   /** Commands that run in a copy of the root before it is handed out: docs of `runInRoot`. */
   readonly run?: readonly string[];
   readonly runNetwork?: "host" | "none";
+  /** Let a daemon run the commands, instead of namespaces of our own. */
+  readonly engine?: Engine;
   /** Keep what the commands made, and do not run them again for the same image. */
   readonly runCache?: boolean;
   /** What the reference `-` reads. */
@@ -124,10 +128,17 @@ async function openFound(found: Found, reference: string, opening: Opening, stop
 
 /** With commands run, it is no longer the image that its digest names. */
 async function afterCommands({ image, rootfs }: Opened, opening: Opening): Promise<Opened> {
-  const { run: commands = [], runNetwork: network = "host", runCache } = opening.options;
+  const { run: commands = [], runNetwork: network = "host", runCache, engine } = opening.options;
   if (commands.length === 0) return { image, rootfs };
   const { runInRoot, runOnce } = await import("./run.ts");
-  const options = { commands, network, config: image.config, cache: opening.cache(), context: opening.context };
+  const options: RunOptions = {
+    commands,
+    network,
+    config: image.config,
+    cache: opening.cache(),
+    context: opening.context,
+    ...(engine !== undefined && { engine }),
+  };
   const { digest, ...rest } = image;
   const isKept = runCache === true && digest !== undefined;
   const changed = isKept ? await runOnce(rootfs, digest, options) : await runInRoot(rootfs, options);
@@ -172,11 +183,13 @@ async function findImage(reference: Reference, opening: Opening): Promise<Found>
       );
     }
     case "docker-daemon":
-    case "podman":
-      throw new FlixwrapError("oci-unsupported", {
-        what: "this kind of source is not supported yet",
-        where: wordReference(reference),
-      });
+    case "podman": {
+      const { openDaemonImage } = await import("./daemon.ts");
+      const engine = reference.kind === "podman" ? "podman" : "docker";
+      const { contents, close } = await openDaemonImage(engine, reference.name, opening.cache(), context);
+      opening.onClose(close);
+      return chosen(contents, wordReference(reference), opening);
+    }
   }
 }
 
@@ -185,17 +198,13 @@ function stored(store: ImageStore, opening: Opening): Found {
   return { kind: "store", store };
 }
 
-function saved(files: Rootfs, name: string | undefined, { options, context }: Opening): Found {
-  const contents = readDockerArchive(files, name);
-  const { platform } = contents.config;
-  checkPlatform(
-    platform,
-    machinePlatform(options.platform),
-    options.platform !== undefined,
-    files.description,
-    context,
-  );
-  return { kind: "contents", contents, description: files.description };
+const saved = (files: Rootfs, name: string | undefined, opening: Opening): Found =>
+  chosen(readDockerArchive(files, name), files.description, opening);
+
+function chosen(contents: ImageContents, description: string, { options, context }: Opening): Found {
+  const isAsked = options.platform !== undefined;
+  checkPlatform(contents.config.platform, machinePlatform(options.platform), isAsked, description, context);
+  return { kind: "contents", contents, description };
 }
 
 function keep(archive: OpenedArchive, opening: Opening): Rootfs {

@@ -27,7 +27,7 @@ export interface LayerSource {
   readonly diffId: Digest;
   /** For progress and messages. */
   readonly name: string;
-  /** Bytes, as stored. */
+  /** Bytes, as stored; 0 where that is not known. */
   readonly size: number;
   /** The layer as it is stored, maybe compressed; checked at its end where the source has a digest for that. */
   readonly stream: () => AsyncIterable<Uint8Array>;

@@ -1,14 +1,15 @@
 import { chmodSync, closeSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { memorySource } from "../core/bytes.ts";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, printable } from "../core/errors.ts";
 import { baseName, parentOf, rootPath, type RootPath } from "../core/paths.ts";
+import { spool } from "./archive.ts";
 import { childPath } from "./backed-rootfs.ts";
 import type { Cache } from "./cache.ts";
 import { childOutput, runChild, type Ended } from "./child.ts";
 import { extractTar } from "./extract.ts";
+import type { Engine } from "./daemon-endpoint.ts";
 import type { Digest } from "./digest.ts";
 import { descriptorSource } from "./file-source.ts";
 import { emulate } from "./emulation.ts";
@@ -20,7 +21,7 @@ import type { RootNode, Rootfs } from "./rootfs.ts";
 import { readTar } from "./tar.ts";
 import { writeTar } from "./tar-writer.ts";
 import { treeRootfs } from "./tree.ts";
-import { spool } from "./archive.ts";
+import { putBack, undoChanges } from "./undo.ts";
 
 export interface RunOptions {
   /** Each runs by `/bin/sh -c`, as root of the image, one after the other. */
@@ -28,6 +29,8 @@ export interface RunOptions {
   readonly config: ImageConfig;
   /** `none` takes the network away; `host` (default) shares the host's. */
   readonly network?: "host" | "none";
+  /** The daemon that runs them; namespaces of our own when undefined. */
+  readonly engine?: Engine;
   readonly cache: Cache;
   readonly context: Context;
 }
@@ -45,7 +48,8 @@ export interface ChangedRoot {
  * `oci-no-namespaces`, `oci-tool-missing`, `interrupted`.
  */
 export async function runInRoot(rootfs: Rootfs, options: RunOptions): Promise<ChangedRoot> {
-  const { cache, context } = options;
+  const { cache, context, engine } = options;
+  if (engine !== undefined) return await (await import("./daemon-run.ts")).runByEngine(rootfs, { ...options, engine });
   const privilege = await findPrivilege(context);
   if (privilege.kind === "single") context.emit({ kind: "warning", message: singleWarning });
   const work = cache.temporaryName();
@@ -73,7 +77,7 @@ export async function runInRoot(rootfs: Rootfs, options: RunOptions): Promise<Ch
 const singleWarning =
   "this user has no range of subordinate ids: everything will belong to root; install uidmap and add the user to /etc/subuid and /etc/subgid for more";
 
-const runError = (got: string, options?: { cause: unknown }): FlixwrapError =>
+export const runError = (got: string, options?: { cause: unknown }): FlixwrapError =>
   new FlixwrapError("oci-run-failed", { what: "cannot run commands inside the image", got }, options);
 
 /** What is shown inside while commands run, and must not be left in the result. */
@@ -168,26 +172,37 @@ function sandbox({ files, folders }: Setting, work: string, options: RunOptions)
 }
 
 async function runCommand(enter: readonly string[], command: string, context: Context): Promise<void> {
-  context.emit({ kind: "step", step: "run", detail: printable(command) });
-  const said: string[] = [];
-  const onLine = (line: string): void => {
-    said.push(line);
-    if (said.length > 20) said.shift();
-    context.emit({ kind: "step", step: "run", detail: line });
-  };
+  const listening = listen(command, context);
   const argv = [...enter, command];
-  const { status } = await runChild({ argv, purpose: "run commands inside an image", package: "bubblewrap" }, context, {
-    onLine,
-  });
-  if (status === 0) return;
-  const isForeign = said.some((line) => line.includes("Exec format error"));
-  throw new FlixwrapError("oci-run-failed", {
-    what: "a command failed inside the image",
-    where: printable(command),
-    got: `exit status ${status}`,
-    ...(isForeign && { hint: "the image is for another processor: install qemu-user-static" }),
-    items: said.slice(-10),
-  });
+  const what = { argv, purpose: "run commands inside an image", package: "bubblewrap" };
+  const { status } = await runChild(what, context, { onLine: listening.onLine });
+  if (status !== 0) throw listening.failed(status);
+}
+
+/** Tells a command and its lines as they come, and keeps the last ones for the error. */
+export function listen(
+  command: string,
+  context: Context,
+): { onLine(line: string): void; failed(status: number, which?: string): FlixwrapError } {
+  const said: string[] = [];
+  context.emit({ kind: "step", step: "run", detail: printable(command) });
+  return {
+    onLine(line) {
+      said.push(line);
+      if (said.length > 10) said.shift();
+      context.emit({ kind: "step", step: "run", detail: line });
+    },
+    failed(status, which = command) {
+      const isForeign = said.some((line) => /exec format error/i.test(line));
+      return new FlixwrapError("oci-run-failed", {
+        what: "a command failed inside the image",
+        where: printable(which),
+        got: `exit status ${status}`,
+        ...(isForeign && { hint: "the image is for another processor: install qemu-user-static" }),
+        items: said,
+      });
+    },
+  };
 }
 
 /** The changed root as one tar, with what the running needed put back as it was. */
@@ -205,30 +220,15 @@ async function collect(
     runError(complaints.at(-1) ?? `tar ended with status ${status}`);
   const { fd, source } = await spool(childOutput(command, context, fail), "the root after the commands", cache);
   const description = `${original.description} after its commands`;
-  const stack = stackLayers();
-  stack.applyFiles(readTar(source, description), source, description);
-  const changed = treeRootfs(description, stack.root);
-  const undo = memorySource(Buffer.concat([...writeTar(original, undoNodes(original, changed, restore, privilege))]));
-  stack.apply(readTar(undo, description), undo, description);
-  return { rootfs: treeRootfs(description, stack.root), close: () => closeSync(fd) };
+  const rootfs = undoChanges(original, source, description, (changed) => [
+    ...putBack(original, changed, restore),
+    ...(privilege.kind === "root" ? [] : lostDevices(original, changed)),
+  ]);
+  return { rootfs, close: () => closeSync(fd) };
 }
 
-/** A layer that undoes: whiteouts for what was not there, and the original nodes for the rest. */
-function* undoNodes(
-  original: Rootfs,
-  changed: Rootfs,
-  restore: readonly RootPath[],
-  privilege: Privilege,
-): Generator<RootNode> {
-  for (const path of restore) {
-    const before = original.lookup(path);
-    if (before !== undefined) yield before;
-    else if (changed.lookup(path) !== undefined) yield whiteout(path);
-    // That something came and went shows in its folder's time.
-    const folder = original.lookup(parentOf(path));
-    if (folder !== undefined && changed.lookup(parentOf(path))?.type === "directory") yield folder;
-  }
-  if (privilege.kind === "root") return;
+/** Devices that an ordinary user cannot make, where their folders still are. */
+function* lostDevices(original: Rootfs, changed: Rootfs): Generator<RootNode> {
   for (const node of original.walk(rootPath("/"))) {
     const parent = changed.lookup(parentOf(node.path));
     if (node.type.endsWith("-device") && parent?.path === parentOf(node.path) && parent.type === "directory")
@@ -236,25 +236,13 @@ function* undoNodes(
   }
 }
 
-const whiteout = (path: RootPath): RootNode => ({
-  path: childPath(parentOf(path), `.wh.${baseName(path)}`),
-  type: "file",
-  mode: 0,
-  uid: 0,
-  gid: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  size: 0,
-  xattrs: new Map(),
-  identity: `whiteout ${path}`,
-});
-
 /**
  * The same with the results kept in the cache: as long as the image and the commands are the same, they do not
  * run again.
  */
 export async function runOnce(rootfs: Rootfs, digest: Digest, options: RunOptions): Promise<ChangedRoot> {
-  const { cache, commands, network = "host" } = options;
-  const facts = JSON.stringify([RUN_VERSION, digest, commands, network]);
+  const { cache, commands, network = "host", engine = "none" } = options;
+  const facts = JSON.stringify([RUN_VERSION, digest, commands, network, engine]);
   const key = createHash("sha256").update(facts).digest("hex");
   const known = cache.readResult(key);
   const kept = known && (await cache.findLayer(known));
