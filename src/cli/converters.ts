@@ -101,7 +101,13 @@ export function flatwrapCommand(session: Session): Command {
 
 /** `flixwrap torcx TARBALL NAME`, also `torcx-sysext TARBALL NAME` */
 export function torcxCommand(session: Session): Command {
-  return converter(session, "torcx", [...torcxOptionRows, ...prefixOptions, ...etcOptions, ...common])
+  return converter(session, "torcx", [
+    ...torcxOptionRows,
+    ...imageOptions.slice(-1),
+    ...prefixOptions,
+    ...etcOptions,
+    ...common,
+  ])
     .description("Turn a Torcx image of an old Flatcar or CoreOS host into a system extension.")
     .argument("[tarball]", "Torcx image: .tgz, .tar, .tar.xz, .tar.zst, .squashfs, or a folder")
     .argument("[name]", "the extension's name; NAME.raw is written")

@@ -72,7 +72,8 @@ function finishOptions(
         versionId: options.versionId,
         sysextLevel: options.sysextLevel,
         scope: options.scope,
-        reload: options.reload,
+        // Torcx images are units above all.
+        reload: options.reload ?? (converter === "torcx" ? true : undefined),
         restartUnits: options.restartUnit,
         reloadOrRestartUnits: options.reloadOrRestartUnit,
       }),

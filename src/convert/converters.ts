@@ -83,7 +83,7 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
           elfs: plan.elfs,
           privateFolder: join(prefix, name),
           notices: wordMigration(plan),
-          texts: [{ name: `${name}.migration.yaml`, text: formatMigrationButane(plan) }],
+          texts: [{ name: `${name}.torcx.butane.yaml`, text: formatMigrationButane(plan) }],
         };
       },
     };
