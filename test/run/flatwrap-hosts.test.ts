@@ -12,6 +12,8 @@ const folder = openToAll(scratch());
 const root = join(folder, "root");
 const tree = join(folder, "tree");
 const probe = join(tree, "usr/bin/probe");
+/** The packages of flatwrap-merged.test.ts, whose root is used again. */
+const programs = ["htop", "python3-minimal", "git", "nginx-light", "vim-tiny", "perl-base", "dash", "ncurses-base"];
 const asRoot = modes.find(({ name }) => name === "root, unshare");
 
 /** Runs in a root that is the given folder, with this machine's kernel interfaces. */
@@ -27,8 +29,17 @@ beforeAll(async () => {
 
 describe("a host that has only busybox and musl, and neither /home nor /opt", () => {
   const host = join(folder, "musl-host");
-  beforeAll(() => {
+  beforeAll(async () => {
     makeMuslRoot(host);
+    const names = ["htop", "git", "python3", "perl", "vim.tiny"].map((name) => `/usr/bin/${name}`);
+    const debian = await stage(
+      debianRoot(programs),
+      join(folder, "debian"),
+      [...names, "/usr/sbin/nginx"],
+      {},
+      "debian",
+    );
+    cpSync(join(debian, "usr"), join(host, "usr"), { recursive: true, verbatimSymlinks: true });
     chmodSync(join(host, "tmp"), 0o777);
     mkdirSync(join(host, "tmp/w"));
     chmodSync(join(host, "tmp/w"), 0o777);
@@ -53,6 +64,20 @@ describe("a host that has only busybox and musl, and neither /home nor /opt", ()
     it("protects the root and passes the exit status", () => {
       const { stdout } = run("probe make /usr/x /tmp/w/$$; probe exit 7; echo $?");
       expect(stdout).toMatch(/^\/usr\/x EROFS\n\/tmp\/w\/\d+ ok\n7\n$/);
+    });
+
+    it.each([
+      ["htop --version", /^htop 3/],
+      ["git --version", /^git version/],
+      ["python3 -c 'import os; print(os.getcwd())'", "/tmp/w\n"],
+      ["perl -e 'print 1'", "1"],
+      ["vim.tiny --version", /^VIM/],
+      ["nginx -v 2>&1", /^nginx version/],
+    ])("%s of a glibc root", (command, stdout) => {
+      const ran = run(command);
+      expect(ran.stderr).toBe("");
+      if (typeof stdout === "string") expect(ran.stdout).toBe(stdout);
+      else expect(ran.stdout).toMatch(stdout);
     });
 
     it("has nothing of the host's loader in its way", () => {
@@ -134,6 +159,20 @@ describe.each(modes)("mapping: $name", (mode) => {
       "/etc-like/file EROFS\n/sealed/file EROFS\n",
     );
     expect(existsSync(join(data, name))).toBe(true);
+  });
+
+  it("shows the folders of the host that the root has nothing in", () => {
+    const folders = ["/opt", "/mnt", "/media", "/srv", "/home", "/var"];
+    expect(run(tree, ["read", ...folders]).stdout).toBe(folders.map((path) => `${path} ok\n`).join(""));
+  });
+
+  it("a bind that this host has no place for is told in one line", async () => {
+    const where = await at("no place", { bind: ["/tmp:/etc/no such place"] });
+    expect(run(where, [])).toMatchObject({
+      status: 126,
+      stdout: "",
+      stderr: "flatwrap: /usr/bin/probe: this host has no /etc/no such place\n",
+    });
   });
 
   it("a bind that this host does not have is told in one line", async () => {
@@ -231,13 +270,10 @@ describe("only what is needed", () => {
   });
 });
 
-it("does the same under every shell that may be /bin/sh", () => {
-  if (asRoot === undefined) return;
+it.each(modes)("does the same under every shell that may be /bin/sh: $name", (mode) => {
   for (const shell of ["dash", "bash --posix", "busybox sh"]) {
-    const { stdout, stderr } = runIn(asRoot, [...shell.split(" "), probe], {
-      env: { FLATWRAP_ROOT: tree, NOBWRAP: "1" },
-    });
+    const { stdout, stderr } = runIn(mode, [...shell.split(" "), probe], { env: { FLATWRAP_ROOT: tree } });
     expect(stderr, shell).toBe("");
-    expect(readReport(stdout).uid, shell).toEqual([0, 0]);
+    expect(readReport(stdout).uid[0], shell).toBe(mode.isUser ? user.uid : 0);
   }
 });

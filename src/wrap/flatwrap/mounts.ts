@@ -89,7 +89,7 @@ function mountOf(bind: Bind, rootfs: Rootfs): Mount {
 }
 
 /** The row that a path belongs to: the last one that holds it, as parents come first. */
-export function nearest(mounts: readonly Mount[], path: RootPath): Mount | undefined {
+export function nearest<M extends Mount>(mounts: readonly M[], path: RootPath): M | undefined {
   return mounts.findLast(({ inside }) => isWithin(path, inside));
 }
 

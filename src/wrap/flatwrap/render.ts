@@ -1,8 +1,8 @@
 import type { ExtPath } from "../../core/paths.ts";
-import { isWithin, join, rootPath } from "../../core/paths.ts";
+import { join, type RootPath, rootPath } from "../../core/paths.ts";
 import { quoteWord, type TemplateValues } from "./shell.ts";
 import type { Home } from "./contents.ts";
-import type { Mount } from "./mounts.ts";
+import { type Mount, nearest } from "./mounts.ts";
 
 /**
  * The mount table for mount(8) `-a -T`, with paths relative to the folder it stands in, so that it also serves a
@@ -48,22 +48,32 @@ const seal = "remount,bind,ro,nosuid,nodev";
 const escapeField = (text: string): string =>
   text.replace(/[ \t\n\\#]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
 
+type HostMount = Mount & { readonly host: string };
+
+/** The host's path of a place below a host folder. */
+const onHost = ({ host, inside }: HostMount, place: RootPath): string =>
+  join(rootPath(host), place.slice(inside.length));
+
 /** What `templates/flatwrap-enter.sh` asks for. */
 export function renderEnter(mounts: readonly Mount[], name: string): TemplateValues {
-  const hostRows = mounts.filter((mount): mount is Mount & { host: string } => mount.host !== undefined);
+  const hostRows = mounts.filter((mount): mount is HostMount => mount.host !== undefined);
   const same = hostRows.filter(({ host, inside, type }) => type === "folder" && host === inside);
   return {
     name,
     visible: same.length === 0 ? "/dev/null/*" : same.map(({ inside }) => `${quoteWord(inside)}/*`).join(" | "),
-    required: hostRows
-      .filter(({ required }) => required)
-      .map(({ host }) => `[ -e ${quoteWord(host)} ] || flatwrap_fail ${quoteWord(`this host has no ${host}`)}`),
+    required: hostRows.flatMap((row) => {
+      if (!row.required) return [];
+      const above = nearest(hostRows.slice(0, hostRows.indexOf(row)), row.inside);
+      const needed = [row.host, ...(above === undefined ? [] : [onHost(above, row.inside)])];
+      return needed.map(
+        (path) => `[ -e ${quoteWord(path)} ] || flatwrap_fail ${quoteWord(`this host has no ${path}`)}`,
+      );
+    }),
     over: mounts.flatMap(({ inside, host }) => {
       if (host !== undefined) return [];
-      const place = hostRows.findLast((row) => isWithin(inside, row.inside))!;
-      const onHost = join(rootPath(place.host), inside.slice(place.inside.length));
+      const place = onHost(nearest(hostRows, inside)!, inside);
       return [
-        `[ ! -e ${quoteWord(onHost)} ] ||`,
+        `[ ! -e ${quoteWord(place)} ] ||`,
         `    set -- --ro-bind "$flatwrap_home"/over${quoteWord(inside)} ${quoteWord(inside)} "$@"`,
       ];
     }),

@@ -262,7 +262,12 @@ describe("entries", () => {
       { bind: ["data:/x"] },
       "cannot read --bind: got data:/x, wanted HOST[:INSIDE][:ro][:file] with absolute paths",
     ],
-    ["a bad list", ["/usr/bin/tool"], { host: "/dev proc" }, "--host takes absolute paths below /: got proc"],
+    [
+      "a bad list",
+      ["/usr/bin/tool"],
+      { host: "/dev proc" },
+      "--host (or the variable HOST) takes absolute paths below /: got proc",
+    ],
   ])("%s is told in one line", (_, entries, options, message) => {
     const root = options.etc === "chroot" ? { "/usr/bin/tool": program } : image;
     expect(() => plan(entries, options, root)).toThrow(expect.objectContaining({ message }));
