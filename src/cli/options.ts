@@ -303,7 +303,10 @@ export function toOption(row: OptionRow, env: Context["env"]): Option {
   if (row.parse !== undefined) option.argParser(row.parse);
   if (row.default !== undefined)
     option.default(row.parse === undefined ? row.default : row.parse(row.default), row.default);
-  if (row.repeatable !== true) return row.env === undefined ? option : option.env(row.env);
+  if (row.repeatable !== true) {
+    // An empty variable is none: the shell tools wrote ${OS:-_any}.
+    return row.env === undefined || env[row.env] === "" ? option : option.env(row.env);
+  }
 
   const words = env[row.env ?? ""]?.split(/\s+/).filter((word) => word !== "") ?? [];
   if (words.length > 0) option.default(words, `from ${row.env}`);

@@ -3,8 +3,8 @@ import { FlixwrapError } from "../core/errors.ts";
 import type { ElfFile } from "../elf/index.ts";
 
 /**
- * The architecture of the hosts that can run all of these: the image's when programs agree with it, else the widest
- * one (a 32-bit program beside 64-bit ones runs on the 64-bit host), undefined when there are no programs at all.
+ * The architecture of the hosts that can run all of these: the image's when it runs them (32-bit programs of a 64-bit
+ * image, too: systemd compares with the host's kernel), else the widest one, undefined when there are no programs at all.
  * @throws FlixwrapError `wrap-unknown-architecture` for machines that systemd has no word for.
  */
 export function chooseArchitecture(elfs: readonly ElfFile[], platform: string | undefined): Architecture | undefined {
@@ -22,6 +22,11 @@ export function chooseArchitecture(elfs: readonly ElfFile[], platform: string | 
     });
   }
   const ofImage = findArchitecture(platform?.split("/")[1] ?? "");
-  if (ofImage !== undefined && (rows.size === 0 || rows.has(ofImage))) return ofImage;
+  if (ofImage !== undefined && (rows.has(ofImage) || [...rows].every((row) => runs(ofImage, row)))) return ofImage;
   return [...rows].toSorted((a, b) => b.elf.bits - a.elf.bits)[0];
 }
+
+/** Whether kernels of the one architecture run programs of the other: the 32-bit sibling. */
+const runs = (host: Architecture, program: Architecture): boolean => siblings[host.systemd] === program.systemd;
+
+const siblings: Readonly<Record<string, string>> = { "x86-64": "x86", arm64: "arm" };
