@@ -9,6 +9,7 @@ import {
   etcOptions,
   extensionOptions,
   imageOptions,
+  imageRunOptions,
   lateOptions,
   type OptionRow,
   packOptions,
@@ -23,7 +24,7 @@ import type { Session } from "./program.ts";
 
 const references = `
 IMAGE is a registry reference (alpine:latest, localhost:5000/tools@sha256:…), an OCI layout (oci:FOLDER:TAG), an archive
-(oci-archive:FILE, docker-archive:FILE, tar:FILE) or a folder (dir:./rootfs). PATH is a program, a file or a folder of the
+(oci-archive:FILE, docker-archive:FILE, tar:FILE, - for standard input), a daemon's image (docker-daemon:, podman:) or a folder (dir:./rootfs). PATH is a program, a file or a folder of the
 image; SOURCE:TARGET places it elsewhere.
 `;
 
@@ -58,7 +59,14 @@ const common = [...extensionOptions, ...packOptions, ...publishOptions, ...check
 
 /** `flix IMAGE NAME PATH…` */
 export function flixCommand(session: Session): Command {
-  return converter(session, "flix", [...imageOptions, ...prefixOptions, ...lateOptions, ...etcOptions, ...common])
+  return converter(session, "flix", [
+    ...imageOptions,
+    ...imageRunOptions,
+    ...prefixOptions,
+    ...lateOptions,
+    ...etcOptions,
+    ...common,
+  ])
     .description("Take programs out of an image, with their loader and libraries, into a system extension.")
     .argument("<image>", "where the program is")
     .argument("<name>", "the extension's name; NAME.raw is written")
@@ -79,6 +87,7 @@ export function flixCommand(session: Session): Command {
 export function flatwrapCommand(session: Session): Command {
   return converter(session, "flatwrap", [
     ...imageOptions,
+    ...imageRunOptions,
     ...prefixOptions,
     ...flatwrapOptionRows,
     ...shipEtcOptions,
@@ -176,7 +185,8 @@ function converter(session: Session, name: string, rows: readonly OptionRow[]): 
 async function run(session: Session, request: Request & { readonly options: Options }): Promise<Outcome> {
   const { json = false, quiet = false, ...options } = request.options;
   const { convert } = await import("../convert/convert.ts");
-  const outcome = await convert({ ...request, options }, session.context({ json, quiet }));
+  const stdin = request.source === "-" ? { stdin: session.stdin() } : {};
+  const outcome = await convert({ ...request, options: { ...options, ...stdin } }, session.context({ json, quiet }));
   printOutcome(session.terminal, outcome, json);
   return outcome;
 }

@@ -42,5 +42,5 @@ async function run(): Promise<number> {
     return runPatchelf(argv.slice(1), { out: terminal.out, err: terminal.err, env: process.env });
   }
   const { runProgram } = await import("./program.ts");
-  return runProgram(argv, { terminal, env: process.env, signal: interruption.signal });
+  return runProgram(argv, { terminal, env: process.env, signal: interruption.signal, stdin: () => process.stdin });
 }

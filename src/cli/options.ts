@@ -15,6 +15,8 @@ export interface OptionRow {
   readonly choices?: readonly string[];
   /** May be given several times; the value is a list. */
   readonly repeatable?: true;
+  /** The variable of a repeatable option holds one value, spaces and all. */
+  readonly isOneWord?: true;
   /** Text to value; throws commander's InvalidArgumentError. */
   readonly parse?: (text: string) => unknown;
 }
@@ -40,6 +42,11 @@ const parsePlatform = (text: string): string => {
   return ["linux", row.oci, variant ?? row.variant].filter((part) => part !== undefined).join("/");
 };
 
+const parseSwitch = (text: string): boolean => {
+  if (!/^(true|false)$/.test(text)) throw new InvalidArgumentError("wanted true or false.");
+  return text === "true";
+};
+
 /** Where the image comes from. */
 export const imageOptions: readonly OptionRow[] = [
   {
@@ -53,11 +60,26 @@ export const imageOptions: readonly OptionRow[] = [
     env: "FLIXWRAP_CREDS",
     help: "credentials for the registry, instead of docker's and podman's files; better given by the variable",
   },
+  { flags: "--tls-verify <true|false>", parse: parseSwitch, help: "false accepts any certificate, and plain HTTP" },
   {
     flags: "--cache-dir <folder>",
     env: "FLIXWRAP_CACHE_DIR",
     help: "where layers are kept (default: $XDG_CACHE_HOME/flixwrap)",
   },
+];
+
+/** What happens in the image before it is read. */
+export const imageRunOptions: readonly OptionRow[] = [
+  {
+    flags: "--run <command>",
+    env: "CMD",
+    isOneWord: true,
+    repeatable: true,
+    help: "run this in a copy of the image first (sh -c), in namespaces, without a daemon and without root",
+  },
+  { flags: "--run-network <network>", choices: ["host", "none"], default: "host", help: "the network that --run sees" },
+  { flags: "--run-cache", help: "keep what --run made, and take it for the same image and commands the next time" },
+  { flags: "--engine <engine>", choices: ["docker", "podman"], help: "let this daemon do what --run asks for" },
 ];
 
 /** What the extension is. */
@@ -296,6 +318,18 @@ export const indexOptions: readonly OptionRow[] = [
   { flags: "--gpg-key <key>", help: "sign the checksum files with this key of GnuPG" },
 ];
 
+/** `pull` */
+export const pullOptions: readonly OptionRow[] = [
+  { flags: "--registry <host>", env: "REGISTRY", help: "registry of names that have none (default: docker.io)" },
+  { flags: "--json", help: "one JSON line" },
+];
+
+/** `cache` */
+export const cacheOptions: readonly OptionRow[] = [imageOptions.at(-1)!, { flags: "--json", help: "JSON lines" }];
+export const pruneOptions: readonly OptionRow[] = [
+  { flags: "--max-bytes <bytes>", parse: parseCount, help: "what may stay, the last used first (default: nothing)" },
+];
+
 /** A row as commander's option; a variable gives its default, one of a list holds words separated by spaces. */
 export function toOption(row: OptionRow, env: Context["env"]): Option {
   const option = new Option(row.flags, row.help);
@@ -308,7 +342,8 @@ export function toOption(row: OptionRow, env: Context["env"]): Option {
     return row.env === undefined || env[row.env] === "" ? option : option.env(row.env);
   }
 
-  const words = env[row.env ?? ""]?.split(/\s+/).filter((word) => word !== "") ?? [];
+  const set = env[row.env ?? ""] ?? "";
+  const words = (row.isOneWord ? [set] : set.split(/\s+/)).filter((word) => word !== "");
   if (words.length > 0) option.default(words, `from ${row.env}`);
   // The first one on the command line replaces the default, the others join it.
   return option.argParser((text: string, sofar: unknown) =>

@@ -5,6 +5,7 @@ import { flatwrapCommand, flixCommand, packCommand, torcxCommand } from "./conve
 import { elfCommand } from "./elf/command.ts";
 import { explainCommand } from "./explain.ts";
 import { checkCommand, infoCommand, tryCommand } from "./extensions.ts";
+import { cacheCommand, pullCommand } from "./images.ts";
 import { bakeCommand, indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
 import { readVersion } from "../version.ts";
@@ -14,6 +15,8 @@ export interface World {
   readonly terminal: Terminal;
   readonly env: Context["env"];
   readonly signal: AbortSignal;
+  /** Standard input; asked for only by what reads it. */
+  readonly stdin: () => AsyncIterable<Uint8Array>;
 }
 
 /** What a command gets to work with. */
@@ -63,6 +66,8 @@ const commands: readonly ((session: Session) => Command)[] = [
   infoCommand,
   tryCommand,
   elfCommand,
+  pullCommand,
+  cacheCommand,
   listCommand,
   versionsCommand,
   bakeCommand,

@@ -4,6 +4,10 @@ import type { Request } from "./request.ts";
 const elsewhere = new Set([
   "creds",
   "cacheDir",
+  "tlsVerify",
+  "stdin",
+  "runCache",
+  "engine",
   "output",
   "dryRun",
   "smoke",

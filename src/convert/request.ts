@@ -18,6 +18,12 @@ export interface ConvertOptions {
   readonly platform?: string;
   readonly creds?: string;
   readonly cacheDir?: string;
+  readonly tlsVerify?: boolean;
+  readonly stdin?: AsyncIterable<Uint8Array>;
+  readonly run?: readonly string[];
+  readonly runNetwork?: "host" | "none";
+  readonly runCache?: boolean;
+  readonly engine?: "docker" | "podman";
 
   readonly output?: string;
   readonly format?: Format;
