@@ -38,6 +38,8 @@ const expanders: Readonly<Record<string, Expand>> = {
       : eachBy((block, limit) => zstd(block, { maxOutputLength: limit })),
   xz: byCommand("xz", "xz-utils", ["-d", "-c", "-q"]),
   lz4: eachBy(expandLz4),
+  // erofs has it without zlib's header.
+  deflate: eachBy((block, limit) => zlib.inflateRawSync(block, { maxOutputLength: limit })),
 };
 
 /** @throws FlixwrapError `pack-compression` for a compressor that cannot be read here. */

@@ -11,6 +11,7 @@ import { quietContext } from "../../src/core/context.ts";
 import { FlixwrapError } from "../../src/core/errors.ts";
 import { rootPath } from "../../src/core/paths.ts";
 import { openExtension } from "../../src/image/open.ts";
+import { readErofs } from "../../src/image/erofs.ts";
 import { readSquashfs } from "../../src/image/squashfs.ts";
 import { openFolder } from "../../src/oci/folder-rootfs.ts";
 import type { Rootfs } from "../../src/oci/rootfs.ts";
@@ -36,7 +37,9 @@ async function listRootfs(rootfs: Rootfs): Promise<Listing> {
       .slice(0, 16);
     const body = node.type === "symlink" ? `-> ${node.target}` : bytes === undefined ? "" : `${bytes.length} ${hash}`;
     const device = node.device === undefined ? [] : [`${node.device.major}:${node.device.minor}`];
-    const xattrs = [...node.xattrs].sort().map(([name, value]) => `${name}=0x${Buffer.from(value).toString("hex")}`);
+    const xattrs = [...node.xattrs]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, value]) => `${name}=0x${Buffer.from(value).toString("hex")}`);
     const same = node.type === "file" ? (first.get(node.identity) ?? node.path) : node.path;
     first.set(node.identity, same);
     const mode = node.type === "symlink" ? "777" : node.mode.toString(8);
@@ -120,6 +123,87 @@ describe("images of others", () => {
     } finally {
       opened.close();
     }
+  });
+});
+
+describe("erofs of others", () => {
+  /** Compressible text in all sizes around blocks and clusters, besides the shapes above. */
+  const texts = `${shapes}
+mkdir usr/text
+for size in 1 100 4095 4096 4097 8191 12288 20000 65535 65536 65537 300000 1500001; do
+  seq -f "line %g of $size" 1 200000 | head -c $size >usr/text/t$size || true
+  (seq -f "line %g" 1 3000; head -c 9000 /dev/urandom; seq 1 9000) | head -c $size >usr/text/m$size || true
+done
+cp usr/text/t300000 usr/text/twin`;
+  let place: string;
+  let wanted: Listing;
+  beforeAll(async () => {
+    place = mkdtempSync(join(folder, "texts-"));
+    execFileSync("bash", ["-c", texts], { cwd: place });
+    execFileSync("chmod", ["755", place]);
+    wanted = await listRootfs(openFolder(place, context));
+  });
+
+  const options: [string, string[]][] = [
+    ["plain", []],
+    ["without inline data", ["-Enoinline_data"]],
+    ["lz4hc", ["-zlz4hc,12"]],
+    ["lz4", ["-zlz4"]],
+    ["full indexes", ["-zlz4hc", "-Elegacy-compress"]],
+    ["big clusters", ["-zlz4hc,12", "-C65536"]],
+    ["big clusters, full indexes", ["-zlz4hc", "-C65536", "-Elegacy-compress"]],
+    ["tail packing", ["-zlz4hc", "-Eztailpacking"]],
+    ["fragments", ["-zlz4hc", "-Efragments"]],
+    ["as the reference packs", ["-zlz4hc,12", "-C65536", "-Efragments,ztailpacking"]],
+    ["all fragments", ["-zlz4hc", "-C65536", "-Eall-fragments,ztailpacking"]],
+    ["deduplicated", ["-zlz4hc", "-C16384", "-Ededupe"]],
+    ["long inodes", ["-Eforce-inode-extended"]],
+    ["chunks", ["--chunksize=8192"]],
+    ["chunk indexes", ["--chunksize=4096", "-Eforce-chunk-indexes"]],
+  ];
+  test.each(options)("%s", async (name, args) => {
+    const image = join(folder, `erofs-${name.replace(/\W/g, "-")}.raw`);
+    execFileSync("mkfs.erofs", ["--quiet", ...args, image, place], { stdio: "pipe" });
+    const opened = await openExtension(image, context);
+    try {
+      expect(await listRootfs(opened.rootfs)).toEqual(wanted);
+      const node = opened.rootfs.lookup(rootPath("/usr/text/m1500001"))!;
+      const bytes = readFileSync(join(place, "usr/text/m1500001"));
+      for (const at of [0, 4000, 65_530, 31_000])
+        expect(Buffer.from(opened.rootfs.open(node).read(at, 9000))).toEqual(bytes.subarray(at, at + 9000));
+    } finally {
+      opened.close();
+    }
+  });
+
+  test("flipped or cut, it is an error or other content, never a crash or a hang", () => {
+    const image = join(folder, "erofs-fuzz.raw");
+    execFileSync(
+      "mkfs.erofs",
+      ["--quiet", "-zlz4hc", "-C16384", "-Efragments,ztailpacking", image, join(place, "usr/text")],
+      { stdio: "pipe" },
+    );
+    const good = readFileSync(image);
+    const changes = fc.array(
+      fc.tuple(fc.oneof(fc.integer({ min: 1024, max: 6000 }), fc.nat(good.length - 1)), fc.nat(255)),
+      { minLength: 1, maxLength: 6 },
+    );
+    let errors = 0;
+    fc.assert(
+      fc.property(changes, fc.option(fc.nat(good.length)), (flips, cut) => {
+        const bytes = Buffer.from(good);
+        for (const [at, value] of flips) bytes[at] = value;
+        try {
+          const rootfs = treeRootfs("x", readErofs(memorySource(cut === null ? bytes : bytes.subarray(0, cut)), "x"));
+          for (const node of rootfs.walk(rootPath("/"))) if (node.type === "file") rootfs.open(node).read(0, 1 << 20);
+        } catch (error) {
+          errors++;
+          expect(error).toBeInstanceOf(FlixwrapError);
+        }
+      }),
+      { numRuns: 300 },
+    );
+    expect(errors).toBeGreaterThan(30);
   });
 });
 

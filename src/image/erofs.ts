@@ -1,0 +1,379 @@
+import { Readable } from "node:stream";
+import type { ByteSource } from "../core/bytes.ts";
+import { decodeName } from "../core/names.ts";
+import type { NodeType } from "../oci/rootfs.ts";
+import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
+import { type Cursor, cursorAt, damaged } from "./cursor.ts";
+import { type Extent, readExtents } from "./erofs-extents.ts";
+import { chooseExpander } from "./decompress.ts";
+import { expandLz4Start } from "./lz4.ts";
+
+/**
+ * Reads an erofs image without mounting it (linux Documentation/filesystems/erofs.rst, fs/erofs/erofs_fs.h): flat,
+ * inline, chunk-based and compressed files, tail packing and fragments.
+ */
+export function readErofs(source: ByteSource, name: string): FolderInode {
+  const image = openImage(source, name);
+  const known = new Map<number, Inode>();
+  const pending: { readonly folder: FolderInode; readonly content: ByteSource }[] = [];
+  const open = (nid: number): Inode => {
+    const seen = known.get(nid);
+    if (seen !== undefined) {
+      if (seen.type === "directory") throw damaged(name, "a folder in two places");
+      return seen;
+    }
+    // Each takes 32 bytes of the image at least.
+    if (known.size * 32 > source.size) throw damaged(name, "more inodes than there is room for");
+    const core = readInode(image, nid);
+    const inode = toInode(image, core);
+    known.set(nid, inode);
+    if (inode.type === "directory") pending.push({ folder: inode, content: openContent(image, core) });
+    return inode;
+  };
+  const root = open(image.root);
+  if (root.type !== "directory") throw damaged(name, `a root of type ${root.type}`);
+  for (let next = pending.pop(); next !== undefined; next = pending.pop())
+    for (const { entry, nid } of listFolder(image, next.content))
+      if (entry !== "." && entry !== "..") next.folder.children.set(entry, open(nid));
+  return root;
+}
+
+/** What every part of an image's reader needs. */
+interface Image {
+  readonly source: ByteSource;
+  readonly name: string;
+  readonly blockSize: number;
+  readonly root: number;
+  readonly metaStart: number;
+  readonly xattrStart: number;
+  /** Inode that holds the tails of many files. */
+  readonly packed: number | undefined;
+  /** Compressed data stands at the end of its cluster, zeros before it. */
+  readonly isPaddedBefore: boolean;
+  readonly hasFragments: boolean;
+}
+
+const FEATURE = { zeroPadding: 0x1, chunked: 0x4, devices: 0x8, tails: 0x10, fragments: 0x20, prefixes: 0x40 };
+const understood = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20;
+
+function openImage(source: ByteSource, name: string): Image {
+  const cursor = cursorAt(source.read(1024, 128), 0, `${name}, superblock`);
+  if (cursor.u32() !== 0xe0f5e1e2) throw damaged(name, "no erofs superblock");
+  cursor.skip(8);
+  const [blockBits] = cursor.bytes(2);
+  if (blockBits! < 9 || blockBits! > 16) throw damaged(name, `blocks of 2^${blockBits} bytes`);
+  const blockSize = 1 << blockBits!;
+  const root = cursor.u16();
+  cursor.skip(24);
+  const [meta, xattr] = [cursor.u32(), cursor.u32()];
+  cursor.skip(32);
+  const features = cursor.u32();
+  if ((features & ~understood) !== 0)
+    throw damaged(name, `features 0x${(features & ~understood).toString(16)} that are not read here`);
+  cursor.skip(2);
+  if (cursor.u16() !== 0) throw damaged(name, "data on further devices");
+  cursor.skip(8);
+  const packed = cursor.u64();
+  return {
+    source,
+    name,
+    blockSize,
+    root,
+    metaStart: meta * blockSize,
+    xattrStart: xattr * blockSize,
+    packed: packed === 0 ? undefined : packed,
+    isPaddedBefore: (features & FEATURE.zeroPadding) !== 0,
+    hasFragments: (features & FEATURE.fragments) !== 0,
+  };
+}
+
+/** An inode's fields; `after` is where its attributes begin, `data` where what follows them does. */
+interface Core {
+  readonly nid: number;
+  readonly layout: number;
+  readonly mode: number;
+  readonly size: number;
+  /** Block address, chunk format or device number, by layout and type. */
+  readonly union: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtime: number;
+  readonly xattrs: ReadonlyMap<string, Uint8Array>;
+  readonly data: number;
+}
+
+const LAYOUT = { plain: 0, compressedFull: 1, inline: 2, compressedCompact: 3, chunked: 4 };
+const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
+
+function readInode(image: Image, nid: number): Core {
+  const at = image.metaStart + nid * 32;
+  const where = `${image.name}, inode ${nid}`;
+  const cursor = cursorAt(image.source.read(at, 64), 0, where);
+  const format = cursor.u16();
+  const isLong = (format & 1) !== 0;
+  const icount = cursor.u16();
+  const mode = cursor.u16();
+  cursor.skip(2);
+  const size = isLong ? cursor.u64() : cursor.u32();
+  if (!isLong) cursor.skip(4);
+  const union = cursor.u32();
+  cursor.skip(4);
+  const [uid, gid] = isLong ? [cursor.u32(), cursor.u32()] : [cursor.u16(), cursor.u16()];
+  const mtime = isLong ? cursor.u64() : 0;
+  const after = at + (isLong ? 64 : 32);
+  const xattrSize = icount === 0 ? 0 : 12 + (icount - 1) * 4;
+  const xattrs = icount === 0 ? noXattrs : readXattrs(image, after, xattrSize, where);
+  return { nid, layout: (format >> 1) & 7, mode, size, union, uid, gid, mtime, xattrs, data: after + xattrSize };
+}
+
+const prefixes: Readonly<Record<number, string>> = {
+  1: "user.",
+  2: "system.posix_acl_access",
+  3: "system.posix_acl_default",
+  4: "trusted.",
+  6: "security.",
+};
+
+function readXattrs(image: Image, at: number, size: number, where: string): ReadonlyMap<string, Uint8Array> {
+  const bytes = image.source.read(at, size);
+  const head = cursorAt(bytes, 4, where);
+  const [shared] = head.bytes(1);
+  const found = new Map<string, Uint8Array>();
+  const ids = cursorAt(bytes, 12, where);
+  for (let index = 0; index < shared!; index++) {
+    const start = image.xattrStart + ids.u32() * 4;
+    readXattr(cursorAt(image.source.read(start, 4 + 255 + 65_535), 0, where), found);
+  }
+  for (let offset = 12 + shared! * 4; offset + 4 <= size;) {
+    const length = readXattr(cursorAt(bytes, offset, where), found);
+    offset += Math.ceil(length / 4) * 4;
+  }
+  return found;
+}
+
+function readXattr(cursor: Cursor, found: Map<string, Uint8Array>): number {
+  const [nameLength, prefix] = cursor.bytes(2);
+  const valueLength = cursor.u16();
+  const name = (prefixes[prefix!] ?? "") + decodeName(cursor.bytes(nameLength!));
+  const value = Uint8Array.from(cursor.bytes(valueLength));
+  if (name !== "") found.set(name, value);
+  return 4 + nameLength! + valueLength;
+}
+
+const TYPES: Readonly<Record<number, "file" | "directory" | "symlink" | "character-device" | "block-device" | "fifo">> =
+  {
+    0o100000: "file",
+    0o040000: "directory",
+    0o120000: "symlink",
+    0o020000: "character-device",
+    0o060000: "block-device",
+    0o010000: "fifo",
+    0o140000: "fifo",
+  };
+
+function toInode(image: Image, core: Core): Inode {
+  const { uid, gid, xattrs } = core;
+  const attributes = { mode: core.mode & 0o7777, uid, gid, xattrs, mtime: { seconds: core.mtime, nanoseconds: 0 } };
+  const type = TYPES[core.mode & 0o170000];
+  if (type === undefined) throw damaged(image.name, `an inode of mode ${core.mode.toString(8)}`);
+  return typedInode(image, core, type, attributes);
+}
+
+// oxlint-disable-next-line typescript/consistent-return -- it does not see that the switch is exhaustive; tsc does
+function typedInode(image: Image, core: Core, type: NodeType, attributes: InodeAttributes): Inode {
+  const { union } = core;
+  switch (type) {
+    case "directory":
+      return emptyFolder(attributes);
+    case "file":
+      return { type, size: core.size, open: () => openContent(image, core), ...attributes };
+    case "symlink": {
+      if (core.size > 65_536) throw damaged(image.name, `a link of ${core.size} bytes`);
+      return { type, target: decodeName(openContent(image, core).read(0, core.size)), ...attributes };
+    }
+    case "character-device":
+    case "block-device": {
+      const device = { major: (union >> 8) & 0xfff, minor: (union & 0xff) | ((union >>> 12) & 0xfff00) };
+      return { type, device, ...attributes };
+    }
+    case "fifo":
+      return { type, ...attributes };
+  }
+}
+
+/** `nid` and name of each entry; blocks are sorted by name, each with its own table. */
+function* listFolder(image: Image, content: ByteSource): Iterable<{ readonly entry: string; readonly nid: number }> {
+  const where = `${image.name}, a folder`;
+  if (content.size > image.source.size * 64) throw damaged(where, `${content.size} bytes`);
+  for (let at = 0; at < content.size; at += image.blockSize) {
+    const block = content.read(at, image.blockSize);
+    const table = cursorAt(block, 0, where);
+    const count = Buffer.from(block.buffer, block.byteOffset, block.byteLength).readUInt16LE(8) / 12;
+    if (!Number.isInteger(count) || count === 0 || count * 12 > block.length)
+      throw damaged(where, `${count} names in a block`);
+    const entries = Array.from({ length: count }, () => {
+      const nid = table.u64();
+      const offset = table.u16();
+      table.skip(2);
+      return { nid, offset };
+    });
+    for (const [index, { nid, offset }] of entries.entries()) {
+      const end = entries[index + 1]?.offset ?? block.length;
+      if (end < offset || end > block.length) throw damaged(where, "names out of order");
+      const raw = Buffer.from(block.subarray(offset, end));
+      const zero = raw.indexOf(0);
+      const entry = decodeName(zero === -1 ? raw : raw.subarray(0, zero));
+      if (entry === "" || entry.includes("/")) throw damaged(where, `the name ${entry}`);
+      yield { entry, nid };
+    }
+  }
+}
+
+/** The content of a file, folder or link, by its layout. */
+function openContent(image: Image, core: Core): ByteSource {
+  const { blockSize, source, name } = image;
+  const { size, union, data } = core;
+  switch (core.layout) {
+    case LAYOUT.plain:
+      return pieces(image, size, [
+        { start: 0, end: size, read: (at, length) => source.read(union * blockSize + at, length) },
+      ]);
+    case LAYOUT.inline: {
+      const tail = size - (size % blockSize);
+      return pieces(image, size, [
+        { start: 0, end: tail, read: (at, length) => source.read(union * blockSize + at, length) },
+        { start: tail, end: size, read: (at, length) => source.read(data + at, length) },
+      ]);
+    }
+    case LAYOUT.chunked:
+      return openChunks(image, core);
+    case LAYOUT.compressedFull:
+    case LAYOUT.compressedCompact:
+      return openCompressed(image, core);
+    default:
+      throw damaged(name, `a file of layout ${core.layout}`);
+  }
+}
+
+/** A run of a file's bytes; `read` counts from the run's begin and stays in it. */
+interface Piece {
+  readonly start: number;
+  readonly end: number;
+  readonly read: (at: number, length: number) => Uint8Array;
+}
+
+/** Runs that follow each other as one source. */
+function pieces({ name }: Image, size: number, all: readonly Piece[]): ByteSource {
+  const read = (offset: number, length: number): Uint8Array => {
+    const end = Math.min(size, offset + length);
+    const parts: Uint8Array[] = [];
+    for (let at = offset; at < end;) {
+      const piece = findPiece(all, at);
+      if (piece === undefined) throw damaged(name, `a file without bytes at ${at}`);
+      const wanted = Math.min(end, piece.end) - at;
+      const part = piece.read(at - piece.start, wanted);
+      if (part.length !== wanted) throw damaged(name, "a file that leaves the image");
+      parts.push(part);
+      at += wanted;
+    }
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  };
+  const step = 1 << 17;
+  const chunks = function* (): Generator<Uint8Array> {
+    for (let at = 0; at < size; at += step) yield read(at, step);
+  };
+  return { size, read, stream: () => Readable.from(chunks(), { objectMode: false }) };
+}
+
+function findPiece(all: readonly Piece[], at: number): Piece | undefined {
+  let [low, high] = [0, all.length - 1];
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const piece = all[middle]!;
+    if (at < piece.start) high = middle - 1;
+    else if (at >= piece.end) low = middle + 1;
+    else return piece;
+  }
+  return undefined;
+}
+
+/** Chunks of equal size, each with a block address; all ones are a hole. */
+function openChunks(image: Image, { union, size, data }: Core): ByteSource {
+  const { blockSize, source, name } = image;
+  const chunk = blockSize * 2 ** (union & 0x1f);
+  const isIndexed = (union & 0x20) !== 0;
+  const unit = isIndexed ? 8 : 4;
+  const start = Math.ceil(data / unit) * unit;
+  const count = Math.ceil(size / chunk);
+  if (count * unit > source.size) throw damaged(name, `a file of ${count} chunks`);
+  const table = cursorAt(source.read(start, count * unit), 0, name);
+  return pieces(
+    image,
+    size,
+    Array.from({ length: count }, (_, index): Piece => {
+      if (isIndexed) table.skip(4);
+      const block = table.u32();
+      const begin = index * chunk;
+      const read = (at: number, length: number) =>
+        block === 0xffff_ffff ? new Uint8Array(length) : source.read(block * blockSize + at, length);
+      return { start: begin, end: Math.min(size, begin + chunk), read };
+    }),
+  );
+}
+
+function openCompressed(image: Image, core: Core): ByteSource {
+  const { source, name, blockSize, packed } = image;
+  const { extents, fragment } = readExtents(source, core, { blockSize, name, hasFragments: image.hasFragments });
+  // The few clusters that were read last.
+  const recent = new Map<Extent, Uint8Array>();
+  const expanded = (extent: Extent): Uint8Array => {
+    const known = recent.get(extent);
+    if (known !== undefined) return known;
+    const bytes = expandExtent(image, extent);
+    if (recent.size >= 4) recent.delete(recent.keys().next().value!);
+    recent.set(extent, bytes);
+    return bytes;
+  };
+  const all: Piece[] = extents.map((extent) => ({
+    start: extent.start,
+    end: extent.end,
+    read: (at, length) => expanded(extent).subarray(at, at + length),
+  }));
+  if (fragment !== undefined) {
+    if (packed === undefined || packed === core.nid) throw damaged(name, "a tail in a file that is not there");
+    const tails = openContent(image, readInode(image, packed));
+    all.push({ start: fragment.start, end: core.size, read: (at, length) => tails.read(fragment.offset + at, length) });
+  }
+  return pieces(image, core.size, all);
+}
+
+const algorithms = ["lz4", "lzma", "deflate", "zstd"];
+/** No writer makes larger clusters (1 MiB), nor larger extents. */
+const extentLimit = 32 << 20;
+
+function expandExtent(image: Image, extent: Extent): Uint8Array {
+  const { source, name, blockSize, isPaddedBefore } = image;
+  const length = extent.end - extent.start;
+  if (length > extentLimit || extent.length > extentLimit) throw damaged(name, `a cluster of ${length} bytes`);
+  const raw = source.read(extent.at, extent.length);
+  if (raw.length !== extent.length) throw damaged(name, "a cluster beyond the image's end");
+  if (extent.algorithm === "none") {
+    // Interlaced: the block is a ring that begins where the data stands in its block of the file.
+    const shift = extent.isInterlaced ? extent.start % blockSize : 0;
+    const bytes = shift === 0 ? raw : Buffer.concat([raw.subarray(shift), raw.subarray(0, shift)]);
+    if (bytes.length < length) throw damaged(name, "a cluster that is too short");
+    return bytes.subarray(0, length);
+  }
+  const first = isPaddedBefore ? raw.findIndex((byte) => byte !== 0) : 0;
+  const input = raw.subarray(Math.max(0, first));
+  const algorithm = algorithms[extent.algorithm] ?? "unknown";
+  try {
+    const bytes =
+      algorithm === "lz4" ? expandLz4Start(input, length) : chooseExpander(algorithm, name)([input], length, false)[0]!;
+    if (bytes.length !== length) throw damaged(name, `a cluster of ${bytes.length} bytes`, `${length} bytes`);
+    return bytes;
+  } catch (error) {
+    if (error instanceof RangeError) throw damaged(name, error.message);
+    throw error;
+  }
+}
