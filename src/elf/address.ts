@@ -63,21 +63,21 @@ export function readMapped(file: Mapped, address: bigint, length: number | bigin
   return readRange(file, range.offset, length, what);
 }
 
-const stringStep = 256;
+/** What is read first of a string; most end within. */
+const firstStep = 256;
+const largestStep = 1 << 20;
 
 /** The NUL-terminated string at `offset`, found within `length` bytes and not longer than `limit`. */
 export function readString(file: Readable, offset: number, length: number, limit: number, what: string): string {
   const parts: Uint8Array[] = [];
   const most = Math.min(length, limit + 1);
-  for (let done = 0; done < most; done += stringStep) {
-    const step = Math.min(stringStep, most - done);
-    const bytes = readRange(file, offset + done, step, what);
+  let done = 0;
+  for (let step = firstStep; done < most; step = Math.min(step * 2, largestStep)) {
+    const bytes = readRange(file, offset + done, Math.min(step, most - done), what);
     const end = bytes.indexOf(0);
-    if (end >= 0) {
-      parts.push(bytes.subarray(0, end));
-      return decodeName(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
-    }
-    parts.push(bytes);
+    parts.push(end < 0 ? bytes : bytes.subarray(0, end));
+    if (end >= 0) return decodeName(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
+    done += bytes.length;
   }
   throw malformed(file, offset, `${what} has no end`, `no NUL in ${most} bytes`);
 }

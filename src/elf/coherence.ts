@@ -4,7 +4,6 @@ import type { Draft } from "./draft.ts";
 import { lastValue } from "./file.ts";
 import { hex, refused } from "./problems.ts";
 import { Ehdr, Phdr, Shdr, Sym } from "./structs.ts";
-import { countSymbols } from "./symbols.ts";
 
 /** Files that contradict themselves may be read, but an edit of one of their tables would damage another: those are refused. */
 export function refuseIncoherent(draft: Draft): void {
@@ -44,13 +43,14 @@ interface Table {
 }
 
 /** Whatever an edit may write to. */
-function tablesOf({ file, sections }: Draft): Table[] {
+function tablesOf(draft: Draft): Table[] {
+  const { file, sections } = draft;
   const mapped = (what: string, tag: number, size: number): Table[] => {
     const address = lastValue(file, tag);
     const range = address === undefined ? undefined : locate(file, address);
     return range === undefined ? [] : [{ what, start: range.offset, size }];
   };
-  const symbols = file.isDynamic && lastValue(file, DT.SYMTAB) !== undefined ? countSymbols(file) : 0;
+  const symbols = draft.symbolCount();
   return [
     { what: "the ELF header", start: 0, size: Ehdr.size(file) },
     {

@@ -1,13 +1,14 @@
 import type { ByteWrite } from "../core/bytes.ts";
 import type { FileRange } from "./address.ts";
-import { PT } from "./constants.ts";
+import { DT, PT, SHT } from "./constants.ts";
 import { openDynamicTable, writeDynamicTable, type DynamicTable } from "./dynamic-table.ts";
-import type { ElfFile } from "./file.ts";
+import { lastValue, type ElfFile } from "./file.ts";
 import { openOverlay, type Overlay } from "./overlay.ts";
 import { refused } from "./problems.ts";
 import { moveSectionSymbols } from "./section-symbols.ts";
 import { readSections } from "./sections.ts";
-import { Ehdr, Phdr, Shdr } from "./structs.ts";
+import { Ehdr, Phdr, Shdr, Sym } from "./structs.ts";
+import { countSymbols } from "./symbols.ts";
 import { openStrings, type StringTable } from "./strings.ts";
 
 /** How the file had to change, from cheapest to dearest; a patch tells the dearest that was needed. */
@@ -54,6 +55,8 @@ export interface Draft {
   /** The dynamic string table; opened by the first edit that needs it. */
   strings(): StringTable;
   hasStrings(): boolean;
+  /** Dynamic symbols, the null symbol included: by the section of the symbol table, else by the hash tables. */
+  symbolCount(): number;
   /** Whether a range is at the very end of a PT_LOAD, or only the interpreter follows: where earlier edits put it. */
   isTail(range: FileRange): boolean;
   /** Bytes other than headers. */
@@ -67,6 +70,7 @@ export function openDraft(file: ElfFile, limits: GrowthLimits): Draft {
   const table = openDynamicTable(file);
   const oldSections = readSections(file);
   let strings: StringTable | undefined;
+  let symbols: number | undefined;
   const draft: Draft = {
     file,
     limits,
@@ -77,12 +81,29 @@ export function openDraft(file: ElfFile, limits: GrowthLimits): Draft {
     ...(table === undefined ? {} : { table }),
     strings: () => (strings ??= openStrings(draft)),
     hasStrings: () => strings !== undefined,
+    symbolCount: () => (symbols ??= countAll(file, oldSections)),
     isTail: ({ offset, length }) => isTail(file, BigInt(offset + length)),
     overlay: openOverlay(file.source),
     size: file.source.size,
     growth: "none",
   };
   return draft;
+}
+
+/** `strip --remove-section=.gnu.hash` leaves DT_GNU_HASH behind, so a section counts for more here. */
+function countAll(file: ElfFile, sections: readonly Shdr[]): number {
+  const address = lastValue(file, DT.SYMTAB);
+  if (address === undefined) return 0;
+  const section = sections.find((one) => one.type === SHT.DYNSYM && one.addr === address);
+  return section === undefined ? countSymbols(file) : Math.floor(Number(section.size) / Sym.size(file));
+}
+
+/** Whether a tag leads to a table: not, if there are sections and none begins there. */
+export function hasTable(draft: Draft, tag: number): boolean {
+  const address = lastValue(draft.file, tag);
+  return (
+    address !== undefined && (draft.sections.length === 0 || draft.oldSections.some((one) => one.addr === address))
+  );
 }
 
 function isTail(file: ElfFile, end: bigint): boolean {

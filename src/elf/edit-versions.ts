@@ -5,7 +5,7 @@ import { lastEntry, setValue } from "./dynamic-table.ts";
 import { lastValue, openDynamicStrings, readDynamicString } from "./file.ts";
 import { malformed, refused } from "./problems.ts";
 import { Sym, Vernaux, Verneed, Versym } from "./structs.ts";
-import { countSymbols, readVersionIndices } from "./symbols.ts";
+import { readVersionIndices } from "./symbols.ts";
 import { walkNeeded } from "./versions.ts";
 
 /** Version records follow the library names they belong to: glibc asserts that each is loaded (elf/dl-version.c). */
@@ -79,7 +79,7 @@ export function clearSymbolVersions(draft: Draft, names: readonly string[] | und
   const { file } = draft;
   const table = lastValue(file, DT.SYMTAB);
   if (table === undefined || lastValue(file, DT.VERSYM) === undefined) return [];
-  const count = countSymbols(file);
+  const count = draft.symbolCount();
   const symbols = Sym.readAll(file, readMapped(file, table, count * Sym.size(file), "dynamic symbols"));
   const nameAt = openDynamicStrings(file);
   const cleared = new Set<string>();
@@ -95,7 +95,7 @@ export function clearSymbolVersions(draft: Draft, names: readonly string[] | und
 function setVersions(draft: Draft, change: (index: number, symbol: number) => number): void {
   const { file } = draft;
   const address = lastValue(file, DT.VERSYM);
-  const indices = readVersionIndices(file, countSymbols(file));
+  const indices = readVersionIndices(file, draft.symbolCount());
   const range = address === undefined ? undefined : locate(file, address);
   if (indices === undefined || range === undefined) return;
   indices.forEach((index, symbol) => {

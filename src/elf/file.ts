@@ -58,8 +58,8 @@ type WithDynamic = Mapped & Pick<ElfFile, "dynamic">;
 
 /** The kernel refuses a longer PT_INTERP (fs/binfmt_elf.c: PATH_MAX), and open(2) a longer name. */
 const pathMax = 4096;
-/** Run paths of build trees reach tens of kilobytes. */
-const runPathMax = 1 << 20;
+/** Run paths of build trees reach tens of kilobytes, those of tests tens of megabytes. */
+const runPathMax = 64 << 20;
 /** Real files have below 1,000; with `pathMax` this bounds what a hostile table makes us read. */
 const dynamicEntriesMax = 16_384;
 

@@ -1,4 +1,5 @@
-import type { Draft } from "./draft.ts";
+import { DT } from "./constants.ts";
+import { hasTable, type Draft } from "./draft.ts";
 import { malformed } from "./problems.ts";
 import { gnuHash, openGnuHash, openHash, sysvHash } from "./symbols.ts";
 
@@ -7,7 +8,7 @@ import { gnuHash, openGnuHash, openHash, sysvHash } from "./symbols.ts";
 /** DT_GNU_HASH for the symbols' names in their new order, sorted by bucket already. */
 export function rebuildGnuHash(draft: Draft, names: readonly string[]): void {
   const { file } = draft;
-  const table = openGnuHash(file);
+  const table = hasTable(draft, DT.GNU_HASH) ? openGnuHash(file) : undefined;
   if (table === undefined) return;
   const { buckets, firstSymbol, bloomWords, bloomShift, bucketsAt, chainsAt, offset } = table;
   if (buckets === 0 || bloomWords === 0) {
@@ -45,7 +46,7 @@ export function rebuildGnuHash(draft: Draft, names: readonly string[]): void {
 /** DT_HASH for symbols in a new order, with the names that they had at their old indices. It has the symbols that it had. */
 export function rebuildHash(draft: Draft, order: readonly number[], names: readonly string[]): void {
   const { file } = draft;
-  const table = openHash(file);
+  const table = hasTable(draft, DT.HASH) ? openHash(file) : undefined;
   if (table === undefined || table.buckets === 0) return;
   const { buckets, chains, width, offset } = table;
   const chained = new Set<number>();

@@ -5,7 +5,6 @@ import { lastValue } from "./file.ts";
 import { hex, refused } from "./problems.ts";
 import { nameSectionIndex } from "./sections.ts";
 import { Sym } from "./structs.ts";
-import { countSymbols } from "./symbols.ts";
 import { walkDefined, walkNeeded } from "./versions.ts";
 
 /** Who refers to which string of the dynamic string table, by offset. */
@@ -45,7 +44,7 @@ export function collectReferences(draft: Draft, section: number, size: number): 
   };
   for (const { tag, value } of file.dynamic) if (stringTags.has(tag)) addOld(Number(value));
   const symbols = lastValue(file, DT.SYMTAB);
-  const count = countSymbols(file);
+  const count = draft.symbolCount();
   // Files without any hash table do not tell how many symbols there are.
   if (symbols !== undefined && count === 0) return undefined;
   if (symbols !== undefined) {

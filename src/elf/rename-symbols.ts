@@ -1,11 +1,11 @@
 import { locate, readMapped } from "./address.ts";
 import { DT, EM } from "./constants.ts";
-import type { Draft } from "./draft.ts";
+import { hasTable, type Draft } from "./draft.ts";
 import { lastValue, openDynamicStrings, type ElfFile } from "./file.ts";
 import { rebuildGnuHash, rebuildHash } from "./hash-tables.ts";
 import { malformed, refused } from "./problems.ts";
 import { Rel, Rela, Sym } from "./structs.ts";
-import { countSymbols, gnuHash, openGnuHash } from "./symbols.ts";
+import { gnuHash, openGnuHash } from "./symbols.ts";
 
 /**
  * Renames dynamic symbols. DT_GNU_HASH wants its symbols sorted by bucket, so new names change their order, and with it versions and
@@ -15,14 +15,14 @@ export function renameSymbols(draft: Draft, names: ReadonlyMap<string, string> |
   const { file } = draft;
   const table = lastValue(file, DT.SYMTAB);
   if (names === undefined || names.size === 0 || table === undefined) return [];
-  const count = countSymbols(file);
+  const count = draft.symbolCount();
   const symbols = Sym.readAll(file, readMapped(file, table, count * Sym.size(file), "dynamic symbols"));
   const nameAt = openDynamicStrings(file);
   const before = symbols.map((symbol) => nameAt(symbol.name));
   const after = before.map((name, index) => (index === 0 ? name : (names.get(name) ?? name)));
   const changed = [...symbols.keys()].filter((index) => before[index] !== after[index]);
   if (changed.length === 0) return [];
-  const order = sortByBucket(file, after);
+  const order = sortByBucket(draft, after);
   reorder(draft, table, Sym.size(file), order);
   const versions = lastValue(file, DT.VERSYM);
   if (versions !== undefined) reorder(draft, versions, 2, order);
@@ -44,9 +44,9 @@ export function renameSymbols(draft: Draft, names: ReadonlyMap<string, string> |
 }
 
 /** The old index of the symbol at each new place. */
-function sortByBucket(file: ElfFile, names: readonly string[]): number[] {
+function sortByBucket(draft: Draft, names: readonly string[]): number[] {
   const order = [...names.keys()];
-  const hash = openGnuHash(file);
+  const hash = hasTable(draft, DT.GNU_HASH) ? openGnuHash(draft.file) : undefined;
   if (hash === undefined || hash.buckets === 0 || hash.firstSymbol >= names.length) return order;
   const buckets = names.map((name) => gnuHash(name) % hash.buckets);
   const hashed = order.slice(hash.firstSymbol).sort((a, b) => buckets[a]! - buckets[b]! || a - b);

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { FlixwrapError, printable } from "../../core/errors.ts";
+import { decodeName } from "../../core/names.ts";
 import {
   ET,
   PF,
@@ -81,12 +82,17 @@ function wordPlan(path: string, { changes, growth, size }: ElfPatch): string {
   return `patching ELF file '${printable(path)}'\n${lines}  room: ${growth}, ${size} bytes\n`;
 }
 
-/** `@file` stands for what the file holds, to the last byte. */
+/**
+ * `@file` stands for what the file holds, to the last byte. No string of an ELF file holds a NUL: what follows one patchelf writes
+ * where nobody reads it, and we do not.
+ */
 function resolveValue(value: string): string {
   if (!value.startsWith("@")) return value;
   const path = value.slice(1);
   try {
-    return readFileSync(path, "utf8");
+    const bytes = readFileSync(path);
+    const end = bytes.indexOf(0);
+    return decodeName(end < 0 ? bytes : bytes.subarray(0, end));
   } catch (error) {
     if (!isSystemError(error)) throw error;
     throw new OptionProblem(
