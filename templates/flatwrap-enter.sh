@@ -80,9 +80,9 @@ flatwrap_need unshare nsenter mount
 
 if [ $flatwrap_way = as-root ]; then
     exec unshare -m --propagation slave sh -c '
-        (cd "$1" && exec mount -a -T mounts 2>/dev/null)
+        (cd "$1" && exec mount -a -T mounts) 2>"${FLATWRAP_LOG:-/dev/null}"
         if [ / -ef /.. ]; then
-            echo "flatwrap: $3: cannot mount what $1/mounts says" >&2
+            printf "flatwrap: %s: cannot mount %s/root; FLATWRAP_LOG=FILE has the reasons\n" "$3" "$1" >&2
             exit 126
         fi
         folder=$2 && shift 2
@@ -110,7 +110,7 @@ flatwrap_holder=$(unshare -U -r -m --propagation shared sh -c '
         sleep 0.01
         tries=$((tries + 1))
     done
-' 2>/dev/null)
-[ -n "$flatwrap_holder" ] || flatwrap_fail 'no user namespaces here (see user.max_user_namespaces), and no bwrap'
+' 2>"${FLATWRAP_LOG:-/dev/null}")
+[ -n "$flatwrap_holder" ] || flatwrap_fail 'user namespaces do not work here, and bwrap is not used; FLATWRAP_LOG=FILE has the reasons'
 exec nsenter -t "$flatwrap_holder" -U -m --preserve-credentials \
     -w"/proc/$flatwrap_holder/root/..$flatwrap_folder" "$flatwrap_program" "$@"

@@ -84,12 +84,26 @@ function roleOf(entry: Entry, node: RootNode): FoundEntry["role"] {
     throw new FlixwrapError("wrap-entry-special", { what: "cannot ship", where: entry.source, got: `a ${node.type}` });
   }
   if (isUnit(baseName(entry.target))) return "unit";
-  if ((node.mode & 0o111) !== 0) return "program";
+  if ((node.mode & 0o111) !== 0) {
+    if (ownTools.test(entry.target)) throw ownTool(entry);
+    return "program";
+  }
   if (!/\/s?bin\/[^/]+$/.test(entry.target)) return "other";
   throw new FlixwrapError("wrap-entry-not-executable", {
     what: "cannot make a program of a file that is not executable",
     where: entry.source,
     hint: `data can stand elsewhere, as in ${entry.source}:/usr/share/${baseName(entry.source)}`,
+  });
+}
+
+/** What templates/flatwrap-enter.sh calls, and the shells that run it: in their place a script would call itself. */
+const ownTools = /^\/usr\/bin\/(sh|dash|bash|busybox|unshare|nsenter|mount|bwrap|sleep)$/;
+
+function ownTool({ source, target }: Entry): FlixwrapError {
+  return new FlixwrapError("wrap-entry-own-tool", {
+    what: "the scripts themselves need the host's own program there",
+    where: target,
+    hint: `place it elsewhere, as in ${source}:/opt/bin/${baseName(target)}`,
   });
 }
 

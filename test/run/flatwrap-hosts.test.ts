@@ -3,6 +3,8 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, wr
 import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
+import { smokeTestWrapped } from "../../src/convert/flatwrap-smoke.ts";
+import { quietContext } from "../../src/core/context.ts";
 import { debianRoot } from "../support/debian-root.ts";
 import { scratch } from "../support/program.ts";
 import { makeMuslRoot } from "./flatwrap-busybox.ts";
@@ -27,7 +29,7 @@ beforeAll(async () => {
   await stage(root, tree, ["/usr/bin/probe"]);
 });
 
-describe("a host that has only busybox and musl, and neither /home nor /opt", () => {
+describe("a host that has only busybox and musl, and neither /home nor /opt (Y04)", () => {
   const host = join(folder, "musl-host");
   beforeAll(async () => {
     makeMuslRoot(host);
@@ -105,7 +107,7 @@ describe("what cannot work is told in one line", () => {
         "sh",
       ],
       {},
-      "no user namespaces here (see user.max_user_namespaces), and no bwrap",
+      "user namespaces do not work here, and bwrap is not used; FLATWRAP_LOG=FILE has the reasons",
     ],
   ])("%s", (_, prefix, env, message) => {
     const ran = runIn({ prefix, env: { NOBWRAP: "1" } }, [probe], { env: { FLATWRAP_ROOT: tree, ...env } });
@@ -128,7 +130,7 @@ describe.each(modes)("mapping: $name", (mode) => {
   const run = (where: string, args: readonly string[], cwd = "/tmp") =>
     runIn(mode, [join(where, "usr/bin/probe"), ...args], { env: { FLATWRAP_ROOT: where }, cwd });
 
-  it("the root's /etc, read-only, with single files of the host", async () => {
+  it("(Y07) the root's /etc, read-only, with single files of the host", async () => {
     const where = await at("etc", { etc: "chroot" });
     expect(run(where, ["read", "/etc/own", "/etc/passwd", "/etc/hosts", "/etc/fstab"]).stdout).toBe(
       "/etc/own ok\n/etc/passwd ok\n/etc/hosts ok\n/etc/fstab ENOENT\n",
@@ -161,7 +163,7 @@ describe.each(modes)("mapping: $name", (mode) => {
     expect(existsSync(join(data, name))).toBe(true);
   });
 
-  it("shows the folders of the host that the root has nothing in", () => {
+  it("(Y06) shows the folders of the host that the root has nothing in", () => {
     const folders = ["/opt", "/mnt", "/media", "/srv", "/home", "/var"];
     expect(run(tree, ["read", ...folders]).stdout).toBe(folders.map((path) => `${path} ok\n`).join(""));
   });
@@ -218,7 +220,7 @@ describe("a wrapped program that calls another one", () => {
 });
 
 describe("scripts for whatever names", () => {
-  it("run and satisfy shellcheck", async () => {
+  it("(Y11) run and satisfy shellcheck", async () => {
     const odd = join(folder, "odd");
     cpSync(root, odd, { recursive: true, verbatimSymlinks: true });
     const part = fc.string({
@@ -257,7 +259,7 @@ describe("only what is needed", () => {
     debian = debianRoot(["htop", "git", "vim-tiny"], { configured: true });
   });
 
-  it("makes htop of a whole Debian root less than 15 MB, and it runs", async () => {
+  it("(Y10) makes htop of a whole Debian root less than 15 MB, and it runs", async () => {
     const out = join(folder, "htop");
     const exclude = ["/usr/share/{doc,man,locale}/**", "/usr/lib/*/gconv/**"];
     await stage(debian, out, ["/usr/bin/htop"], { onlyNeeded: true, exclude });
@@ -267,6 +269,20 @@ describe("only what is needed", () => {
       const ran = runIn(mode, [join(out, "usr/bin/htop"), "--version"], { env: { FLATWRAP_ROOT: out } });
       expect(ran.stdout).toMatch(/^htop 3/);
     }
+  });
+});
+
+describe("smoke tests", () => {
+  it("run in every way that the machine allows", async () => {
+    const passed = await smokeTestWrapped(tree, ["/usr/bin/probe", "read", "/usr/bin/probe"], quietContext());
+    expect(passed).toEqual(["by namespaces", "by bwrap"].map((way) => ({ way, said: "/usr/bin/probe ok" })));
+  });
+
+  it("fail with the program, naming the way", async () => {
+    const failing = smokeTestWrapped(tree, ["/usr/bin/probe", "exit", "3"], quietContext());
+    await expect(failing).rejects.toThrow(
+      "in its view of the file system, by namespaces: /usr/bin/probe exit 3: got exit status 3",
+    );
   });
 });
 

@@ -233,6 +233,12 @@ describe("entries", () => {
       "no such paths in the image: an-image: got /usr/bin/nope, /usr/bin/no",
     ],
     [
+      "what the scripts need themselves",
+      ["/usr/bin/tool:/usr/sbin/mount"],
+      {},
+      "the scripts themselves need the host's own program there: /usr/bin/mount; place it elsewhere, as in /usr/bin/tool:/opt/bin/mount",
+    ],
+    [
       "not executable",
       ["/usr/share/tool/data:/usr/bin/data"],
       {},

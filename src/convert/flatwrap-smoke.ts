@@ -1,0 +1,52 @@
+import { join } from "node:path";
+import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { tryCommand } from "../host/command.ts";
+
+/** The ways templates/flatwrap-enter.sh can start a program, by the variables that choose them. */
+const ways = [
+  { name: "by namespaces", env: { NOBWRAP: "1" } },
+  { name: "by bwrap", env: { FLATWRAP_VIA: "bwrap" } },
+];
+
+/**
+ * Runs a command with the wrappers of a staged extension first in PATH, in each way this machine allows. It sees
+ * what the program will see on a host: the host's folders, too.
+ * @returns what the command said at last, per way; none when the machine allows no way.
+ * @throws FlixwrapError `smoke-failed` with the command's last lines.
+ */
+export async function smokeTestWrapped(
+  extension: string,
+  argv: readonly [string, ...string[]],
+  context: Context,
+): Promise<readonly { readonly way: string; readonly said: string }[]> {
+  const [program, ...args] = argv;
+  const folders = ["usr/bin", "usr/local/bin", "opt/bin"].map((folder) => join(extension, folder));
+  const passed: { way: string; said: string }[] = [];
+  for (const { name, env } of ways) {
+    const command = {
+      tool: program.startsWith("/") ? join(extension, program) : program,
+      args,
+      package: "the extension",
+      purpose: "be tried",
+      cwd: "/",
+      timeout: 60_000,
+      env: { ...env, FLATWRAP_ROOT: extension, PATH: [...folders, context.env["PATH"] ?? "/usr/bin:/bin"].join(":") },
+    };
+    const { status, stdout, stderr } = await tryCommand(command, context);
+    const lines = `${stdout}\n${stderr}`.split("\n").filter((line) => line.trim() !== "");
+    // The wrapper's own refusal: a tool is missing, or namespaces are forbidden.
+    const refusal = status === 126 ? stderr.split("\n").find((line) => line.startsWith("flatwrap: ")) : undefined;
+    if (refusal !== undefined) context.emit({ kind: "notice", message: `smoke ${name} is left out: ${refusal}` });
+    else if (status === 0) passed.push({ way: name, said: lines[0] ?? "" });
+    else {
+      throw new FlixwrapError("smoke-failed", {
+        what: `the program fails in its view of the file system, ${name}`,
+        where: argv.join(" "),
+        got: `exit status ${status}`,
+        items: lines.slice(-5),
+      });
+    }
+  }
+  return passed;
+}
