@@ -4,7 +4,7 @@ import type { RootNode } from "../oci/rootfs.ts";
 
 /** Every object that the loaders of the given programs would map, and why each one. */
 export interface Closure {
-  /** In load order, breadth first; each real file once. Programs and loaders are among them. */
+  /** In load order, breadth first; each real path once, of a library's hard links the first. Programs and loaders are among them. */
   readonly objects: readonly LoadedObject[];
   /** Needed, but not found anywhere; told all at once. */
   readonly missing: readonly MissingLibrary[];

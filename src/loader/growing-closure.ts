@@ -11,19 +11,21 @@ export interface Arrival {
   readonly reason?: Reason;
 }
 
-/** The closure while processes add to it: each real file once, each reason once. */
+/** The closure while processes add to it: each real path once, each reason once. */
 export class GrowingClosure {
-  readonly #objects = new Map<string, GrowingObject>();
+  readonly #objects = new Map<RootPath, GrowingObject>();
+  readonly #first = new Map<string, RootNode>();
   readonly #missing = new Map<string, MissingLibrary>();
   readonly #warnings = new Set<string>();
   readonly #processes: Process[] = [];
 
   add(arrival: Arrival): void {
     const { node, elf, role } = arrival;
-    let object = this.#objects.get(node.identity);
+    let object = this.#objects.get(node.path);
     if (object === undefined) {
       object = { node, elf, role, foundAs: new Set(), reasons: new Map() };
-      this.#objects.set(node.identity, object);
+      this.#objects.set(node.path, object);
+      if (!this.#first.has(node.identity)) this.#first.set(node.identity, node);
     }
     // A library that is also started by itself is a program; the loader stays one though libc.so.6 needs it.
     if (role === "program" || (role === "interpreter" && object.role === "library")) object.role = role;
@@ -33,6 +35,14 @@ export class GrowingClosure {
       const key = `${neededBy}\0${name}`;
       if (!object.reasons.has(key)) object.reasons.set(key, arrival.reason);
     }
+  }
+
+  /**
+   * The node that stands for a library: of several hard links the one that came first, for one file is loaded once.
+   * (Programs are told apart by their paths: each is started by itself, and has an `$ORIGIN` of its own.)
+   */
+  libraryNode(node: RootNode): RootNode {
+    return this.#objects.has(node.path) ? node : (this.#first.get(node.identity) ?? node);
   }
 
   miss(missing: MissingLibrary): void {

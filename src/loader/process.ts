@@ -81,7 +81,7 @@ export function loadProcess(
     if (result.rule.kind === "conf") closure.warn(wordConfOnly(name, asker));
     const same = files.get(result.node.identity);
     if (same === undefined && isTwinOfLoader(world, result.elf)) return tell(request, loader, { kind: "loaded" });
-    const object = same ?? { ...result, loadedBy: asker };
+    const object = same ?? { ...result, node: closure.libraryNode(result.node), loadedBy: asker };
     if (same === undefined) {
       files.set(object.node.identity, object);
       known.addSoname(object);
