@@ -36,35 +36,34 @@ export async function runByEngine(
   const ask = async <T>(question: () => Promise<T>): Promise<T> => await explained(engine, engine, question);
   await ask(async () => await removeLeftovers(docker));
 
-  const tag = randomBytes(6).toString("hex");
-  const image = `localhost/flixwrap-run:${tag}`;
+  const reference = { repo: "localhost/flixwrap-run", tag: randomBytes(6).toString("hex") };
+  let image: string | undefined;
   let container: Docker.Container | undefined;
   try {
     context.signal.throwIfAborted();
     const tar = Readable.from(writeTar(rootfs, rootfs.walk(rootPath("/"))));
-    await ask(
-      async () => await followed(docker, await docker.importImage(tar, { repo: "localhost/flixwrap-run", tag })),
-    );
-    container = await ask(async () => await docker.createContainer(describeContainer(image, options)));
-    await runIn(docker, container, options);
-    const exported = await ask(async () => await container!.export());
+    image = await ask(async () => await imported(docker, await docker.importImage(tar, reference)));
+    const description = describeContainer(image, options);
+    const made = await ask(async () => await docker.createContainer(description));
+    container = made;
+    await ask(async () => await runIn(docker, made, options));
+    const exported = await ask(async () => await made.export());
     const { fd, source } = await spool(exported as AsyncIterable<Uint8Array>, "the exported container", cache);
-    const description = `${rootfs.description} after its commands`;
+    const name = `${rootfs.description} after its commands`;
     // Places below links of the image are left as the engine made them: it has looked where they lead.
     const places = [...injected, ...injectedFiles].map(rootPath).filter((place) => isPlain(rootfs, place));
-    const changed = undoChanges(rootfs, source, description, (after) => putBack(rootfs, after, places));
+    const changed = undoChanges(rootfs, source, name, (after) => putBack(rootfs, after, places));
     return { rootfs: changed, close: () => closeSync(fd) };
   } catch (error) {
     throw context.signal.aborted ? interrupted(error) : error;
   } finally {
     // Also after Ctrl-C: these requests are not aborted.
-    await container?.remove({ force: true, v: true }).catch(() => undefined);
-    await docker
-      .getImage(image)
-      .remove({ force: true })
-      .catch(() => undefined);
+    await container?.remove({ force: true, v: true }).catch(ignored);
+    if (image !== undefined) await docker.getImage(image).remove({ force: true }).catch(ignored);
   }
 }
+
+const ignored = (): void => undefined;
 
 /** Whether the folder that holds a place is there and no link leads to it. */
 const isPlain = (rootfs: Rootfs, place: RootPath): boolean =>
@@ -127,28 +126,35 @@ async function demultiplexed(
   if (rest !== "") onLine(printable(rest));
 }
 
-/** The answer of an import is a stream of messages; one of them may be an error. */
-async function followed(docker: Docker, stream: NodeJS.ReadableStream): Promise<void> {
-  const messages = await new Promise<{ error?: string }[]>((resolve, reject) => {
-    docker.modem.followProgress(stream, (error, all: { error?: string }[]) => (error ? reject(error) : resolve(all)));
+/** The answer of an import is a stream of messages: an error, or in the end the image's id. */
+async function imported(docker: Docker, stream: NodeJS.ReadableStream): Promise<string> {
+  interface Message {
+    readonly error?: string;
+    readonly status?: string;
+    readonly id?: string;
+  }
+  const messages = await new Promise<Message[]>((resolve, reject) => {
+    docker.modem.followProgress(stream, (error, all: Message[]) => (error ? reject(error) : resolve(all)));
   });
   const problem = messages.find(({ error }) => error !== undefined)?.error;
-  if (problem !== undefined) throw runError(problem);
+  const words = messages.flatMap(({ status, id }) => [status ?? "", id ?? ""]).join(" ");
+  const id = words.match(/(?:sha256:)?[0-9a-f]{64}/g)?.at(-1);
+  if (problem !== undefined || id === undefined)
+    throw runError(problem ?? "the engine did not take the root as an image");
+  return id;
 }
 
 async function removeLeftovers(docker: Docker): Promise<void> {
   const filters = { label: [LABEL] };
-  for (const { Id, Labels, Image } of await docker.listContainers({ all: true, filters })) {
+  for (const { Id, Labels, ImageID } of await docker.listContainers({ all: true, filters })) {
     if (isAlive(Labels[LABEL] ?? "") !== false) continue;
     await docker
       .getContainer(Id)
       .remove({ force: true, v: true })
       .catch(() => undefined);
-    if (Image.startsWith("localhost/flixwrap-run:")) {
-      await docker
-        .getImage(Image)
-        .remove({ force: true })
-        .catch(() => undefined);
-    }
+    await docker
+      .getImage(ImageID)
+      .remove({ force: true })
+      .catch(() => undefined);
   }
 }

@@ -1,9 +1,11 @@
 import http from "node:http";
 import { isIP, type LookupFunction } from "node:net";
 import { lookup as dnsLookup } from "node:dns";
-import type { SecureContextOptions } from "node:tls";
+import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { reachOf, type Reach } from "./address.ts";
+import { findProxy, proxyHeaders } from "./proxy.ts";
+import type { Trust } from "./trust.ts";
 
 /**
  * One HTTP exchange over node:http and node:https; global `fetch` would cost 150 ms at its first use.
@@ -25,7 +27,7 @@ export interface HttpAnswer {
   readonly body: http.IncomingMessage;
 }
 
-/** TLS options and open connections of one pull. */
+/** The open connections of one pull. */
 export interface HttpClient {
   /** @throws the system's error, or `oci-forbidden-address`. */
   send(url: URL, request: HttpRequest): Promise<HttpAnswer>;
@@ -33,9 +35,9 @@ export interface HttpClient {
 }
 
 export interface HttpOptions {
-  /** False accepts any certificate. */
-  readonly tlsVerify?: boolean;
-  readonly tls?: Pick<SecureContextOptions, "ca" | "cert" | "key">;
+  /** Asked when the first connection with TLS is made. */
+  readonly trust: () => Trust;
+  readonly env: Context["env"];
   /** Milliseconds without a byte after which a connection is given up. */
   readonly stall?: number;
 }
@@ -44,39 +46,46 @@ export interface HttpOptions {
 export const STALL = 60_000;
 const SOCKETS = 8;
 
-export function openHttp(options: HttpOptions = {}): HttpClient {
+export function openHttp(options: HttpOptions): HttpClient {
   const agents = new Map<string, http.Agent>();
-  const agentFor = async (protocol: string): Promise<http.Agent> => {
-    const known = agents.get(protocol);
+  const timeout = options.stall ?? STALL;
+  const agentFor = async (url: URL): Promise<http.Agent> => {
+    const proxy = url.protocol === "https:" ? findProxy(url, options.env) : undefined;
+    const key = `${url.protocol} ${proxy?.href ?? ""}`;
+    const known = agents.get(key);
     if (known !== undefined) return known;
     const made =
-      protocol === "http:"
+      url.protocol === "http:"
         ? new http.Agent({ keepAlive: true, maxSockets: SOCKETS })
-        : new (await import("node:https")).Agent({
-            keepAlive: true,
-            maxSockets: SOCKETS,
-            rejectUnauthorized: options.tlsVerify ?? true,
-            ...options.tls,
-          });
-    agents.set(protocol, made);
+        : (await import("./tls-agent.ts")).tlsAgent({ trust: options.trust(), proxy, timeout, maxSockets: SOCKETS });
+    agents.set(key, made);
     return made;
   };
   return {
     async send(url, request) {
       refuseAddress(url.hostname, request.reach);
-      const agent = await agentFor(url.protocol);
+      const agent = await agentFor(url);
+      const proxy = url.protocol === "http:" ? findProxy(url, options.env) : undefined;
       const start = url.protocol === "http:" ? http.request : (await import("node:https")).request;
+      const viaProxy = proxy && {
+        hostname: proxy.hostname,
+        port: proxy.port || 80,
+        path: url.href,
+        headers: proxyHeaders(proxy),
+      };
       return await new Promise<HttpAnswer>((resolve, reject) => {
         let received: http.IncomingMessage | undefined;
         const sent = start(
           url,
           {
             agent,
+            ...viaProxy,
             method: request.method ?? "GET",
-            headers: { "user-agent": "flixwrap", ...request.headers },
-            lookup: guardedLookup(request.reach),
+            headers: { host: url.host, "user-agent": "flixwrap", ...request.headers, ...viaProxy?.headers },
+            // A proxy looks names up itself, and may stand inside.
+            ...(proxy === undefined && { lookup: guardedLookup(request.reach) }),
             signal: request.signal,
-            timeout: options.stall ?? STALL,
+            timeout,
           },
           (body) => {
             received = body;

@@ -35,10 +35,19 @@ const connectionProblems: Readonly<Record<string, { readonly got: string; readon
   ETOKEN: { got: "its token server does not work" },
 };
 
+/** Whether a certificate was refused: codes of OpenSSL and of Node's own checks. */
+export const isDistrust = (error: unknown): boolean =>
+  /^(CERT_|ERR_TLS|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH)/.test(
+    (error as NodeJS.ErrnoException).code ?? "",
+  );
+
 /** A failed exchange as an error for people, wrapped as passing when another try may help. */
 export function explainFailure(error: unknown, host: string): Error {
   if (error instanceof FlixwrapError || error instanceof Passing) return error;
   const { code = "", message } = error as NodeJS.ErrnoException;
+  if (code === "EPROXY") {
+    return new FlixwrapError("oci-unreachable", { what: "cannot reach the registry", where: host, got: message });
+  }
   const known = connectionProblems[code];
   if (known !== undefined) {
     const unreachable = new FlixwrapError(
@@ -48,14 +57,14 @@ export function explainFailure(error: unknown, host: string): Error {
     );
     return new Passing(unreachable, known.tries === undefined ? {} : { tries: known.tries });
   }
-  if (/^(CERT_|ERR_TLS|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH|ERR_SSL|EPROTO)/.test(code)) {
+  if (isDistrust(error) || /^(ERR_SSL|EPROTO)/.test(code)) {
     return new FlixwrapError(
       "oci-tls",
       {
         what: "cannot trust the registry",
         where: host,
         got: message,
-        hint: "name its certificate authority with NODE_EXTRA_CA_CERTS, or use --tls-verify=false",
+        hint: "name its certificate authority with --ca-file, or use --tls-verify=false",
       },
       { cause: error },
     );

@@ -6,10 +6,12 @@ import { LOOPBACK, NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
 import { denied, openAuthorization } from "./authorization.ts";
 import { findCredentials, parseCredentials } from "./credentials.ts";
 import { checkDigest, digestOf, parseDigest, type Digest } from "./digest.ts";
-import { discard, openHttp, readBody, STALL, type HttpAnswer, type HttpOptions } from "./http.ts";
+import { discard, openHttp, readBody, STALL, type HttpAnswer } from "./http.ts";
 import { MAX_MANIFEST, mediaTypes, type Descriptor } from "./manifest.ts";
 import { wordReference, type RegistryReference } from "./reference.ts";
-import { explainFailure, readProblem } from "./registry-errors.ts";
+import { findSources } from "./registries-conf.ts";
+import { findTrust } from "./trust.ts";
+import { explainFailure, isDistrust, readProblem } from "./registry-errors.ts";
 import {
   interrupted,
   parseRetryAfter,
@@ -21,7 +23,13 @@ import {
 } from "./retry.ts";
 import type { ImageStore } from "./store.ts";
 
-export interface RegistryOptions extends HttpOptions {
+export interface RegistryOptions {
+  /** False accepts any certificate, and plain HTTP. */
+  readonly tlsVerify?: boolean;
+  /** A file of certificate authorities beside the usual ones. */
+  readonly caFile?: string;
+  /** Milliseconds without a byte after which a connection is given up. */
+  readonly stall?: number;
   /** `USER:PASSWORD`; wins over the user's files. */
   readonly creds?: string;
   readonly retries?: RetryPolicy;
@@ -30,16 +38,46 @@ export interface RegistryOptions extends HttpOptions {
 const MAX_REDIRECTS = 10;
 const ACCEPT = [...mediaTypes.indexes, ...mediaTypes.manifests].join(", ");
 
-/** Reads one repository of a registry (distribution-spec 1.1, "Pull"). */
+/**
+ * Reads one repository of a registry (distribution-spec 1.1, "Pull"): from the first mirror that has the image, or
+ * else from the registry itself.
+ */
 export async function openRegistry(
   reference: RegistryReference,
   context: Context,
   options: RegistryOptions = {},
 ): Promise<ImageStore> {
+  const sources = await findSources(reference, context);
+  for (const [n, { reference: place, insecure }] of sources.entries()) {
+    const settings = insecure ? { ...options, tlsVerify: false } : options;
+    const store = await openOne(place, context, settings);
+    const description = `${reference.registry}/${reference.repository}`;
+    if (n === sources.length - 1) return { ...store, description };
+    try {
+      const root = await store.root();
+      return { ...store, description, root: async () => root };
+    } catch (error) {
+      store.close();
+      if (context.signal.aborted) throw error;
+      const message = `the mirror ${place.registry} is passed over: ${(error as Error).message.split("\n")[0]}`;
+      context.emit({ kind: "notice", message });
+    }
+  }
+  throw new FlixwrapError("oci-not-found", {
+    what: "no place to read the image from",
+    where: wordReference(reference),
+  });
+}
+
+async function openOne(reference: RegistryReference, context: Context, options: RegistryOptions): Promise<ImageStore> {
   const { signal } = context;
   const policy = options.retries ?? usualRetries;
   const where = wordReference(reference);
-  const client = openHttp(options);
+  const client = openHttp({
+    trust: () => findTrust(reference.registry, context.env, options),
+    env: context.env,
+    ...(options.stall !== undefined && { stall: options.stall }),
+  });
   const { base, reach } = await findBase(reference.registry, options, (url, most) =>
     client.send(url, { reach: most, signal }),
   );
@@ -270,8 +308,10 @@ async function findBase(
       discard(answer);
       // What a TLS server says to plain HTTP.
       if (answer.status !== 400) return { base, reach };
-    } catch {
-      // The other one, or the real request, will tell.
+    } catch (error) {
+      if (error instanceof FlixwrapError) throw error;
+      // It does speak TLS: that we do not trust it is for the real request to tell.
+      if (isDistrust(error)) return { base, reach };
     }
   }
   return { base: isLocal ? plain : secure, reach };

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll } from "vitest";
@@ -112,9 +113,9 @@ export interface FaultRegistry {
 }
 
 /** A registry in this process that can do everything wrong. */
-export async function startFaultRegistry(): Promise<FaultRegistry> {
+export async function startFaultRegistry(tls?: { key: Buffer; cert: Buffer }): Promise<FaultRegistry> {
   const contents = new Map<string, { bytes: Buffer; type: string }>();
-  const server = createServer();
+  const server = tls === undefined ? createServer() : createSecureServer(tls);
   const registry: FaultRegistry = {
     address: "",
     asked: [],
@@ -133,7 +134,7 @@ export async function startFaultRegistry(): Promise<FaultRegistry> {
       server.close();
     },
   };
-  server.on("request", (request, response) => {
+  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     const asked = { method: request.method!, path: request.url!, headers: request.headers };
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
