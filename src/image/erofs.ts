@@ -1,4 +1,3 @@
-import { Readable } from "node:stream";
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
 import type { NodeType } from "../oci/rootfs.ts";
@@ -7,6 +6,7 @@ import { type Cursor, cursorAt, damaged } from "./cursor.ts";
 import { type Extent, readExtents } from "./erofs-extents.ts";
 import { chooseExpander } from "./decompress.ts";
 import { expandLz4Start } from "./lz4.ts";
+import { type Piece, piecesSource } from "./pieces.ts";
 
 /**
  * Reads an erofs image without mounting it (linux Documentation/filesystems/erofs.rst, fs/erofs/erofs_fs.h): flat,
@@ -235,12 +235,12 @@ function openContent(image: Image, core: Core): ByteSource {
   const { size, union, data } = core;
   switch (core.layout) {
     case LAYOUT.plain:
-      return pieces(image, size, [
+      return piecesSource(name, size, [
         { start: 0, end: size, read: (at, length) => source.read(union * blockSize + at, length) },
       ]);
     case LAYOUT.inline: {
       const tail = size - (size % blockSize);
-      return pieces(image, size, [
+      return piecesSource(name, size, [
         { start: 0, end: tail, read: (at, length) => source.read(union * blockSize + at, length) },
         { start: tail, end: size, read: (at, length) => source.read(data + at, length) },
       ]);
@@ -255,48 +255,6 @@ function openContent(image: Image, core: Core): ByteSource {
   }
 }
 
-/** A run of a file's bytes; `read` counts from the run's begin and stays in it. */
-interface Piece {
-  readonly start: number;
-  readonly end: number;
-  readonly read: (at: number, length: number) => Uint8Array;
-}
-
-/** Runs that follow each other as one source. */
-function pieces({ name }: Image, size: number, all: readonly Piece[]): ByteSource {
-  const read = (offset: number, length: number): Uint8Array => {
-    const end = Math.min(size, offset + length);
-    const parts: Uint8Array[] = [];
-    for (let at = offset; at < end;) {
-      const piece = findPiece(all, at);
-      if (piece === undefined) throw damaged(name, `a file without bytes at ${at}`);
-      const wanted = Math.min(end, piece.end) - at;
-      const part = piece.read(at - piece.start, wanted);
-      if (part.length !== wanted) throw damaged(name, "a file that leaves the image");
-      parts.push(part);
-      at += wanted;
-    }
-    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
-  };
-  const step = 1 << 17;
-  const chunks = function* (): Generator<Uint8Array> {
-    for (let at = 0; at < size; at += step) yield read(at, step);
-  };
-  return { size, read, stream: () => Readable.from(chunks(), { objectMode: false }) };
-}
-
-function findPiece(all: readonly Piece[], at: number): Piece | undefined {
-  let [low, high] = [0, all.length - 1];
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const piece = all[middle]!;
-    if (at < piece.start) high = middle - 1;
-    else if (at >= piece.end) low = middle + 1;
-    else return piece;
-  }
-  return undefined;
-}
-
 /** Chunks of equal size, each with a block address; all ones are a hole. */
 function openChunks(image: Image, { union, size, data }: Core): ByteSource {
   const { blockSize, source, name } = image;
@@ -307,8 +265,8 @@ function openChunks(image: Image, { union, size, data }: Core): ByteSource {
   const count = Math.ceil(size / chunk);
   if (count * unit > source.size) throw damaged(name, `a file of ${count} chunks`);
   const table = cursorAt(source.read(start, count * unit), 0, name);
-  return pieces(
-    image,
+  return piecesSource(
+    name,
     size,
     Array.from({ length: count }, (_, index): Piece => {
       if (isIndexed) table.skip(4);
@@ -344,7 +302,7 @@ function openCompressed(image: Image, core: Core): ByteSource {
     const tails = openContent(image, readInode(image, packed));
     all.push({ start: fragment.start, end: core.size, read: (at, length) => tails.read(fragment.offset + at, length) });
   }
-  return pieces(image, core.size, all);
+  return piecesSource(name, core.size, all);
 }
 
 const algorithms = ["lz4", "lzma", "deflate", "zstd"];

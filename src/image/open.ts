@@ -13,6 +13,7 @@ import { rootTypes } from "../pack/ddi/ddi.ts";
 import { readGpt } from "../pack/ddi/gpt.ts";
 import { type Format, recogniseFormat } from "../pack/formats.ts";
 import { damaged } from "./cursor.ts";
+import { readExt } from "./ext.ts";
 import { readErofs } from "./erofs.ts";
 import { readSquashfs } from "./squashfs.ts";
 
@@ -29,7 +30,13 @@ export interface OpenedExtension {
 }
 
 /** File systems that are read here, without mounting anything and without any tool but a decompressor. */
-const readers: Readonly<Partial<Record<Format, Reader>>> = { squashfs: readSquashfs, erofs: readErofs, ddi: readDdi };
+const readers: Readonly<Partial<Record<Format, Reader>>> = {
+  squashfs: readSquashfs,
+  erofs: readErofs,
+  ext4: readExt,
+  ext2: readExt,
+  ddi: readDdi,
+};
 
 type Reader = (source: ByteSource, name: string) => FolderInode;
 

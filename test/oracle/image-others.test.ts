@@ -1,0 +1,137 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { memorySource } from "../../src/core/bytes.ts";
+import { quietContext } from "../../src/core/context.ts";
+import { FlixwrapError } from "../../src/core/errors.ts";
+import { rootPath } from "../../src/core/paths.ts";
+import { readErofs } from "../../src/image/erofs.ts";
+import { readExt } from "../../src/image/ext.ts";
+import { openExtension } from "../../src/image/open.ts";
+import { openFolder } from "../../src/oci/folder-rootfs.ts";
+import { treeRootfs } from "../../src/oci/tree.ts";
+import { listRootfs, shapesWith } from "./image-shapes.ts";
+import type { Listing } from "./pack-listing.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "image-others-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const context = quietContext({ env: process.env });
+
+/** Compressible text in all sizes around blocks and clusters, besides the shapes (mke2fs takes short attributes only). */
+const texts = `${shapesWith(200)}
+mkdir usr/text
+for size in 1 100 4095 4096 4097 8191 12288 20000 65535 65536 65537 300000 500001; do
+  seq -f "line %g of $size" 1 200000 | head -c $size >usr/text/t$size || true
+  (seq -f "line %g" 1 3000; head -c 9000 /dev/urandom; seq 1 9000) | head -c $size >usr/text/m$size || true
+done
+cp usr/text/t300000 usr/text/twin`;
+
+let place: string;
+let wanted: Listing;
+beforeAll(async () => {
+  place = mkdtempSync(join(folder, "texts-"));
+  execFileSync("bash", ["-c", texts], { cwd: place });
+  execFileSync("chmod", ["755", place]);
+  wanted = await listRootfs(openFolder(place, context));
+});
+
+type Maker = (image: string, from: string) => readonly [tool: string, args: readonly string[]];
+const erofs =
+  (...args: string[]): Maker =>
+  (image, from) => ["mkfs.erofs", ["--quiet", ...args, image, from]];
+const ext =
+  (...args: string[]): Maker =>
+  (image, from) => ["mke2fs", ["-q", "-F", ...args, "-d", from, image, "40M"]];
+
+/** Every way in which these tools lay out files; a new way is a new row. */
+const makers: readonly [string, Maker][] = [
+  ["erofs, plain", erofs()],
+  ["erofs, without inline data", erofs("-Enoinline_data")],
+  ["erofs, lz4hc", erofs("-zlz4hc,12")],
+  ["erofs, lz4", erofs("-zlz4")],
+  ["erofs, full indexes", erofs("-zlz4hc", "-Elegacy-compress")],
+  ["erofs, big clusters", erofs("-zlz4hc,12", "-C65536")],
+  ["erofs, big clusters, full indexes", erofs("-zlz4hc", "-C65536", "-Elegacy-compress")],
+  ["erofs, tail packing", erofs("-zlz4hc", "-Eztailpacking")],
+  ["erofs, fragments", erofs("-zlz4hc", "-Efragments")],
+  ["erofs, as the reference packs", erofs("-zlz4hc,12", "-C65536", "-Efragments,ztailpacking")],
+  ["erofs, all fragments", erofs("-zlz4hc", "-C65536", "-Eall-fragments,ztailpacking")],
+  ["erofs, deduplicated", erofs("-zlz4hc", "-C16384", "-Ededupe")],
+  ["erofs, long inodes", erofs("-Eforce-inode-extended")],
+  ["erofs, chunks", erofs("--chunksize=8192")],
+  ["erofs, chunk indexes", erofs("--chunksize=4096", "-Eforce-chunk-indexes")],
+  ["ext4", ext("-t", "ext4")],
+  ["ext4, small blocks", ext("-t", "ext4", "-b", "1024")],
+  ["ext4, small inodes", ext("-t", "ext4", "-I", "128", "-O", "^extra_isize")],
+  ["ext4, 32 bit, no checksums", ext("-t", "ext4", "-O", "^64bit,^metadata_csum")],
+  ["ext3", ext("-t", "ext3")],
+  ["ext2", ext("-t", "ext2")],
+  ["ext2, small blocks", ext("-t", "ext2", "-b", "1024")],
+];
+
+test.each(makers)("%s: the folder it was made of", async (name, make) => {
+  const image = join(folder, `${name.replace(/\W+/g, "-")}.raw`);
+  const [tool, args] = make(image, place);
+  execFileSync(tool, args, { stdio: "pipe" });
+  const opened = await openExtension(image, context);
+  try {
+    expect(await listRootfs(opened.rootfs)).toEqual(wanted);
+    const node = opened.rootfs.lookup(rootPath("/usr/text/m500001"))!;
+    const bytes = readFileSync(join(place, "usr/text/m500001"));
+    for (const at of [0, 4000, 65_530, 31_000])
+      expect(Buffer.from(opened.rootfs.open(node).read(at, 9000))).toEqual(bytes.subarray(at, at + 9000));
+  } finally {
+    opened.close();
+    rmSync(image);
+  }
+});
+
+const fuzzed: readonly [string, Maker, typeof readErofs][] = [
+  ["erofs", erofs("-zlz4hc", "-C16384", "-Efragments,ztailpacking"), readErofs],
+  [
+    "ext4",
+    (image, from) => ["mke2fs", ["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64", "-d", from, image, "8M"]],
+    readExt,
+  ],
+  [
+    "ext2",
+    (image, from) => ["mke2fs", ["-q", "-F", "-t", "ext2", "-b", "1024", "-N", "64", "-d", from, image, "8M"]],
+    readExt,
+  ],
+];
+
+test.each(fuzzed)("%s, flipped or cut: an error or other content, never a crash or a hang", (name, make, read) => {
+  const image = join(folder, `fuzz-${name}.raw`);
+  const [tool, args] = make(image, join(place, "usr/text"));
+  execFileSync(tool, args, { stdio: "pipe" });
+  const good = readFileSync(image);
+  // Superblock, descriptors and inodes stand at the front.
+  const spot = fc.oneof(
+    fc.integer({ min: 1024, max: 6000 }),
+    fc.integer({ min: 0, max: 65_000 }),
+    fc.nat(good.length - 1),
+  );
+  const changes = fc.array(fc.tuple(spot, fc.nat(255)), { minLength: 1, maxLength: 12 });
+  let errors = 0;
+  fc.assert(
+    fc.property(changes, fc.option(fc.nat(good.length)), (flips, cut) => {
+      const bytes = Buffer.from(good);
+      for (const [at, value] of flips) bytes[at] = value;
+      try {
+        const rootfs = treeRootfs("x", read(memorySource(cut === null ? bytes : bytes.subarray(0, cut)), "x"));
+        for (const node of rootfs.walk(rootPath("/"))) if (node.type === "file") rootfs.open(node).read(0, 1 << 20);
+      } catch (error) {
+        errors++;
+        expect(error).toBeInstanceOf(FlixwrapError);
+      }
+    }),
+    { numRuns: 150 },
+  );
+  expect(errors).toBeGreaterThan(10);
+});
