@@ -43,7 +43,7 @@ export async function convert(request: Request, context: Context): Promise<Outco
     const plan = finishPlan(converted.plan, finishOptions(request, name, architecture, converted, image));
     const shipped = await shipPlan(
       plan,
-      { name, architecture, ...defined({ texts: converted.texts }) },
+      { name, architecture, ...defined({ texts: converted.texts, smoke: converted.smoke }) },
       options,
       context,
     );

@@ -16,7 +16,9 @@ import { planFlix } from "../wrap/flix/plan.ts";
 import { formatMigrationButane, wordMigration } from "../wrap/torcx/migration.ts";
 import { planTorcx } from "../wrap/torcx.ts";
 import { defined } from "./defined.ts";
+import { smokeTestWrapped } from "./flatwrap-smoke.ts";
 import type { ConvertOptions, Request } from "./request.ts";
+import type { SmokeTest } from "./smoke.ts";
 
 /** What a converter makes of a root. */
 export interface Converted {
@@ -29,6 +31,8 @@ export interface Converted {
   readonly notices?: readonly string[];
   /** The same as files to be written beside the image with `--butane`. */
   readonly texts?: readonly NamedText[];
+  /** How its programs are tried; in a root that holds the extension alone when undefined. */
+  readonly smoke?: SmokeTest;
 }
 
 /** A converter that has read its request; whatever is wrong with that is told before anything is fetched. */
@@ -62,7 +66,8 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
       open: imageOpener(source, options),
       plan(rootfs) {
         const plan = planFlatwrap(rootfs, parsed, flatwrap);
-        return { plan, elfs: readElfs(rootfs, plan.programs), privateFolder: join(prefix, name) };
+        const elfs = readElfs(rootfs, plan.programs);
+        return { plan, elfs, privateFolder: join(prefix, name), smoke: smokeTestWrapped };
       },
     };
   },

@@ -7,7 +7,7 @@ import { type ImageFile, packTree } from "../pack/pack.ts";
 import { publishImage } from "../pack/publish.ts";
 import { defined } from "./defined.ts";
 import type { ConvertOptions } from "./request.ts";
-import { runSmokeTests } from "./smoke.ts";
+import { runSmokeTests, smokeTestAlone, type SmokeTest } from "./smoke.ts";
 
 export interface Shipped {
   /** Missing after a dry run. */
@@ -22,12 +22,14 @@ export interface ShipRequest {
   readonly architecture: string | undefined;
   /** More files for beside the image, with `--butane`. */
   readonly texts?: readonly NamedText[];
+  /** How a smoke test runs; alone when undefined. */
+  readonly smoke?: SmokeTest;
 }
 
 /** From a finished plan to the file: tree, checks, smoke tests, packer, files beside the image. */
 export async function shipPlan(
   plan: FinishedPlan,
-  { name, architecture = "any", texts = [] }: ShipRequest,
+  { name, architecture = "any", texts = [], smoke = smokeTestAlone }: ShipRequest,
   options: ConvertOptions,
   context: Context,
 ): Promise<Shipped> {
@@ -40,7 +42,7 @@ export async function shipPlan(
   checkAll(tree, options, context);
   if (options.dryRun) return { beside: [] };
 
-  await runSmokeTests(tree, options.smoke ?? [], context);
+  await runSmokeTests(tree, options.smoke ?? [], smoke, context);
   const { format = "squashfs", imageVersion: version, epoch, compression, level, blockSize, size } = options;
   // The name that sysupdate's pattern NAME-@v-%a.raw finds.
   const output = options.output ?? (version === undefined ? undefined : `${name}-${version}-${architecture}.raw`);

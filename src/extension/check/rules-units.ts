@@ -21,9 +21,22 @@ export function* checkUnitPrograms(subject: Subject): Iterable<Finding> {
   for (const { path, type, mode } of subject.nodes)
     if (type !== "directory" && (type === "symlink" || (mode & 0o111) !== 0) && /\/s?bin\//.test(path))
       programs.set(baseName(path), path);
-  for (const { node, unit } of subject.units())
+  // A service with a root of its own starts its programs there (systemd.exec(5)).
+  const roots = new Map<string, string>();
+  for (const { name, unit } of subject.units()) {
+    const root = valuesOf(unit, "Service", "RootDirectory").at(-1);
+    if (root !== undefined && root !== "") roots.set(name, root.replaceAll("%%", "%"));
+  }
+  for (const { node, unit, name } of subject.units())
     for (const { program, mayFail } of commandsOf(unit)) {
       if (program.includes("%") || !program.startsWith("/")) continue;
+      const root = roots.get(name);
+      if (root !== undefined) {
+        const inside = [program, afterUsrMerge(program)].map((path) => rootPath(`${root}/${path}`));
+        if (!mayFail && !inside.some((path) => exists(subject, path)))
+          yield found("unit-program", "warning", node.path, { program: `${root}${program}` });
+        continue;
+      }
       const path = rootPath(afterUsrMerge(program));
       if (exists(subject, path)) continue;
       const elsewhere = programs.get(baseName(program));

@@ -28,3 +28,7 @@ export function unitAt(path: ExtPath): string | undefined {
   const name = path.slice(unitFolder.length + 1);
   return isUnitName(name) ? name : undefined;
 }
+
+/** The unit that a path is a drop-in of: `nginx.service` for `/usr/lib/systemd/system/nginx.service.d/10-x.conf`. */
+export const dropInOf = (path: string): string | undefined =>
+  new RegExp(`^${unitFolder}/([^/]+)\\.d/[^/]+\\.conf$`).exec(path)?.[1];

@@ -3,8 +3,8 @@ import { type ExtPath, baseName, extPath, parentOf, rootPath } from "../../core/
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import type { Action, Plan } from "../plan.ts";
 import { commandsOf, moveCommands } from "./commands.ts";
-import { unitAt, unitFileName, unitFolder } from "./names.ts";
-import { type UnitFile, formatUnit, parseUnit } from "./unit-file.ts";
+import { dropInOf, unitAt, unitFileName, unitFolder } from "./names.ts";
+import { type UnitFile, formatUnit, parseUnit, valuesOf } from "./unit-file.ts";
 
 /** Where a root may have a unit, best first (systemd.unit(5)). */
 const rootFolders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
@@ -47,9 +47,11 @@ export function moveUnitPrograms(plan: Plan): readonly Action[] {
   const targets = new Set<string>(plan.actions.map(({ to }) => to));
   const byName = new Map<string, ExtPath>();
   for (const { to } of plan.actions) if (parentOf(to) === "/usr/bin") byName.set(baseName(to), to);
+  const rooted = unitsWithRoot(plan);
   return plan.actions.map((action) => {
     const source = unitAt(action.to) === undefined ? undefined : contentOf(plan.source, action);
     if (source === undefined) return action;
+    if (rooted.has(unitAt(action.to)!)) return action;
     const unit = readUnit(source);
     const moves = new Map<string, string>();
     for (const { program } of commandsOf(unit)) {
@@ -61,6 +63,17 @@ export function moveUnitPrograms(plan: Plan): readonly Action[] {
     const told = [...moves].map(([from, to]) => `${from} is ${to}`).join(", ");
     return { kind: "write", to: action.to, content: Buffer.from(edited), mode: 0o644, why: `${action.why}; ${told}` };
   });
+}
+
+/** Names of units that a drop-in gives a root of their own: their programs stay where that root has them. */
+function unitsWithRoot(plan: Plan): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const action of plan.actions) {
+    const name = dropInOf(action.to);
+    const source = name === undefined ? undefined : contentOf(plan.source, action);
+    if (source !== undefined && valuesOf(readUnit(source), "Service", "RootDirectory").length > 0) names.add(name!);
+  }
+  return names;
 }
 
 const readUnit = (source: ByteSource): UnitFile =>
