@@ -2,12 +2,12 @@ import { Command } from "commander";
 import type { Outcome } from "../convert/convert.ts";
 import type { ConvertOptions, Request } from "../convert/request.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { type RawFlatwrapOptions, flatwrapOptionRows } from "../wrap/flatwrap/options.ts";
-import { torcxOptionRows } from "../wrap/torcx/options.ts";
+import type { RawFlatwrapOptions } from "../wrap/flatwrap/options.ts";
 import {
   checkOptions,
   etcOptions,
   extensionOptions,
+  flatwrapOptionRows,
   imageOptions,
   imageRunOptions,
   lateOptions,
@@ -18,6 +18,7 @@ import {
   runOptions,
   shipEtcOptions,
   toOption,
+  torcxOptionRows,
 } from "./options.ts";
 import { printOutcome } from "./outcome.ts";
 import type { Session } from "./program.ts";

@@ -3,6 +3,10 @@ import { findArchitecture } from "../core/architectures.ts";
 import type { Context } from "../core/context.ts";
 import { dlopenLevels } from "../loader/dlopen.ts";
 
+/** Rows that stand beside what they are for. */
+export { flatwrapOptionRows } from "../wrap/flatwrap/options.ts";
+export { torcxOptionRows } from "../wrap/torcx/options.ts";
+
 /**
  * One row per option. The parser, `--help` and the tables in docs/ are all made from these rows, so they
  * cannot drift apart. `env` names the variable that gives the default (the shell tools' spellings included).

@@ -1,7 +1,7 @@
 import { FlixwrapError } from "../../core/errors.ts";
 import { type RootPath, baseName, rootPath } from "../../core/paths.ts";
 import { commandsOf } from "../units/commands.ts";
-import { unitFolder, unitKind } from "../units/names.ts";
+import { dropInOf, unitFolder, unitKind } from "../units/names.ts";
 import { valuesOf } from "../units/unit-file.ts";
 import { type Finding, found } from "./finding.ts";
 import { afterUsrMerge } from "./hosts.ts";
@@ -23,9 +23,9 @@ export function* checkUnitPrograms(subject: Subject): Iterable<Finding> {
       programs.set(baseName(path), path);
   // A service with a root of its own starts its programs there (systemd.exec(5)).
   const roots = new Map<string, string>();
-  for (const { name, unit } of subject.units()) {
+  for (const { node, name, unit } of subject.units()) {
     const root = valuesOf(unit, "Service", "RootDirectory").at(-1);
-    if (root !== undefined && root !== "") roots.set(name, root.replaceAll("%%", "%"));
+    if (root !== undefined && root !== "") roots.set(dropInOf(node.path) ?? name, root.replaceAll("%%", "%"));
   }
   for (const { node, unit, name } of subject.units())
     for (const { program, mayFail } of commandsOf(unit)) {
