@@ -180,7 +180,7 @@ function refuseSuid(
     "extension-suid",
     "setuid or setgid files of another user or group would become root's",
     foreign.map(([path]) => path),
-    "keep the owners with --owner keep",
+    "keep the owners with --keep-owners",
   );
 }
 

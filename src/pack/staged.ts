@@ -29,7 +29,7 @@ export async function withStagedTree(
     throw new FlixwrapError("pack-needs-root", {
       what: `only root can keep owners in ${format}`,
       got: `${foreign.length} paths of other owners, the first ${foreign[0]![0]}`,
-      hint: "use squashfs or tar, or leave out --owner keep",
+      hint: "use squashfs or tar, or leave out --keep-owners",
     });
   const run: RunTool = async (command) => {
     const mapped = isRoot

@@ -100,7 +100,7 @@ export const wordings = {
   owner: {
     title: "Everything belongs to root",
     message: ({ owner }) => `belongs to ${owner}, numbers that mean somebody else on the host`,
-    hint: "pack it without --owner keep",
+    hint: "pack it without --keep-owners",
   },
   "special-file": {
     title: "Only files, folders and links",
