@@ -1,0 +1,101 @@
+// Times reading an image side by side with what a user would run instead, interleaved, in one run: a Debian root of
+// about 750 MB in one layer, from docker-registry on loopback. Wall time and the CPU time of all processes; memory of
+// ours. Usage: node bench/oci.mjs [ROUNDS [ROOT.tar]]. Works in FLIXWRAP_BENCH_DIR, or the temporary folder.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const [rounds = "3", given] = process.argv.slice(2);
+const place = process.env.FLIXWRAP_BENCH_DIR ?? tmpdir();
+const work = mkdtempSync(join(place, "flixwrap-bench-oci-"));
+const library = new URL("../dist/oci/index.js", import.meta.url).href;
+const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
+
+function shell(script) {
+  const run = spawnSync("bash", ["-euo", "pipefail", "-c", script], { cwd: work, encoding: "utf8" });
+  if (run.status !== 0) throw new Error(`${script}\n${run.stderr}`);
+  return run.stdout;
+}
+
+/** Seconds of wall and CPU, and MiB at most, of a script in a fresh folder `out`. */
+function time(script) {
+  rmSync(join(work, "out"), { recursive: true, force: true });
+  mkdirSync(join(work, "out"));
+  const wrapped = ["-q", "-o", join(work, "times"), "-f", "%e %U %S %M", "bash", "-euo", "pipefail", "-c", script];
+  const run = spawnSync("/usr/bin/time", wrapped, { cwd: work, encoding: "utf8" });
+  if (run.status !== 0) throw new Error(`${script}\n${run.stderr}`);
+  const [wall, user, system, memory] = readFileSync(join(work, "times"), "utf8").trim().split(" ").map(Number);
+  return { wall, cpu: user + system, memory: memory / 1024 };
+}
+
+const ours = (what, cache) =>
+  `node --input-type=module -e '
+    import { openImage, parseReference, pullImage } from "${library}";
+    const options = { cacheDir: "${cache}", context: { signal: new AbortController().signal, env: process.env, emit: () => undefined } };
+    ${what}'`;
+
+let registry;
+try {
+  const root = given ?? join(tmpdir(), "flixwrap-bench-root.tar");
+  if (!existsSync(root)) {
+    shell(
+      `mmdebstrap -q --variant=minbase --include=nginx,python3,git,ffmpeg,curl bookworm ${root}.part; mv ${root}.part ${root}`,
+    );
+  }
+  const port = await new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port: free } = server.address();
+      server.close(() => resolve(free));
+    });
+  });
+  writeFileSync(
+    join(work, "registry.yml"),
+    `version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: ${work}/data } }\nhttp: { addr: "127.0.0.1:${port}" }\n`,
+  );
+  registry = spawn("docker-registry", ["serve", join(work, "registry.yml")], { stdio: "ignore" });
+  shell(`
+    umoci init --layout layout; umoci new --image layout:t; umoci raw add-layer --image layout:t ${root}
+    for n in $(seq 50); do curl -sf http://127.0.0.1:${port}/v2/ > /dev/null && break; sleep 0.1; done
+    skopeo copy -q --dest-tls-verify=false oci:layout:t docker://127.0.0.1:${port}/big:t; rm -rf layout`);
+  const image = `127.0.0.1:${port}/big:t`;
+  const { layers } = JSON.parse(
+    shell(
+      `curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' http://127.0.0.1:${port}/v2/big/manifests/t`,
+    ),
+  );
+  const blob = `http://127.0.0.1:${port}/v2/big/blobs/${layers[0].digest}`;
+  shell(`curl -sf ${blob} -o layer.gz`);
+  const kept = join(work, "kept");
+  const open = `const { close } = await openImage(parseReference("${image}"), options); close();`;
+  const rows = {
+    "index, cold": ours(open, "out/cache"),
+    "index, warm": ours(open, kept),
+    "pull to a folder, cold": ours(`await pullImage("${image}", "out/root", options);`, "out/cache"),
+    "pull to a folder, warm": ours(`await pullImage("${image}", "out/root", options);`, kept),
+    "gzip -dc > file": "gzip -dc layer.gz > out/file",
+    "skopeo copy + umoci unpack": `skopeo copy -q --src-tls-verify=false docker://${image} oci:out/l:t; umoci unpack --image out/l:t out/b > /dev/null 2>&1`,
+    "curl | gzip -dc | tar x": `curl -sf ${blob} | gzip -dc | tar -xpf - --numeric-owner -C out`,
+    "curl | tee sha256 | gzip -dc | tar x": `curl -sf ${blob} | tee >(sha256sum > sum) | gzip -dc | tar -xpf - --numeric-owner -C out`,
+  };
+  spawnSync("bash", ["-c", rows["index, warm"]], { cwd: work });
+  const times = Object.fromEntries(Object.keys(rows).map((name) => [name, []]));
+  for (let round = 0; round < Number(rounds); round++) {
+    for (const [name, script] of Object.entries(rows)) times[name].push(time(script));
+  }
+  const of = (name, field) => median(times[name].map((one) => one[field]));
+  for (const name of Object.keys(rows)) {
+    const [wall, cpu, memory] = ["wall", "cpu", "memory"].map((field) => of(name, field));
+    console.log(
+      `${name.padEnd(38)} ${wall.toFixed(2).padStart(6)} s  cpu ${cpu.toFixed(2).padStart(6)} s  ${memory.toFixed(0)} MiB`,
+    );
+  }
+  const ratio = (a, b) =>
+    `wall ${(of(a, "wall") / of(b, "wall")).toFixed(2)}, cpu ${(of(a, "cpu") / of(b, "cpu")).toFixed(2)}`;
+  console.log(`pull / (skopeo + umoci): ${ratio("pull to a folder, cold", "skopeo copy + umoci unpack")} (goal 0.50)`);
+  console.log(`index / (gzip -dc > file): ${ratio("index, cold", "gzip -dc > file")} (goal 1.30)`);
+} finally {
+  registry?.kill();
+  rmSync(work, { recursive: true, force: true });
+}
