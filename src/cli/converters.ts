@@ -19,6 +19,7 @@ import {
   shipEtcOptions,
   toOption,
   torcxOptionRows,
+  traceOptions,
 } from "./options.ts";
 import { printOutcome } from "./outcome.ts";
 import type { Session } from "./program.ts";
@@ -65,6 +66,7 @@ export function flixCommand(session: Session): Command {
     ...imageRunOptions,
     ...prefixOptions,
     ...lateOptions,
+    ...traceOptions,
     ...etcOptions,
     ...common,
   ])

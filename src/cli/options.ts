@@ -218,6 +218,15 @@ export const explainOptions: readonly OptionRow[] = [
   { flags: "--html", help: "a page for the browser, in one file that loads nothing" },
 ];
 
+/** What a program opens when it runs. */
+export const traceOptions: readonly OptionRow[] = [
+  {
+    flags: "--trace <command>",
+    repeatable: true,
+    help: "run this in a copy of the image's root, under strace and without a network, and tell which files it opened that the extension would not have, as words to add to the command line",
+  },
+];
+
 /** How a run behaves. */
 export const runOptions: readonly OptionRow[] = [
   {

@@ -41,6 +41,10 @@ export async function convert(request: Request, context: Context): Promise<Outco
     const architecture = chooseArchitecture(converted.elfs, platform)?.systemd;
     for (const message of converted.plan.warnings) context.emit({ kind: "warning", message });
     const plan = finishPlan(converted.plan, finishOptions(request, name, architecture, converted, image));
+    if (options.trace !== undefined) {
+      const { traceCommands } = await import("./trace.ts");
+      await traceCommands(rootfs, plan, options.trace, context);
+    }
     const shipped = await shipPlan(
       plan,
       { name, architecture, ...defined({ texts: converted.texts, smoke: converted.smoke }) },

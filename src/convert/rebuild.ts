@@ -11,6 +11,7 @@ const elsewhere = new Set([
   "output",
   "dryRun",
   "smoke",
+  "trace",
   "json",
   "quiet",
   "checksums",

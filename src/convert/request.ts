@@ -57,6 +57,7 @@ export interface ConvertOptions {
   readonly hostProfile?: readonly string[];
   readonly check?: readonly string[] | boolean;
   readonly smoke?: readonly string[];
+  readonly trace?: readonly string[];
   readonly dryRun?: boolean;
 
   readonly checksums?: boolean;
