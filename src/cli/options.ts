@@ -274,6 +274,8 @@ const webOptions: readonly OptionRow[] = [
   { flags: "--offline", help: "use nothing but the cache" },
 ];
 
+const publishedOption = { flags: "--published <owner/repo>" } as const;
+
 /** `list` */
 export const listOptions: readonly OptionRow[] = [
   recipesOption,
@@ -286,6 +288,10 @@ export const versionsOptions: readonly OptionRow[] = [
   recipesOption,
   ...webOptions,
   { flags: "--latest", help: "only the newest, one for each branch that the recipe maintains" },
+  {
+    ...publishedOption,
+    help: "what this GitHub repository has released as NAME-VERSION, instead of what upstream offers",
+  },
   { flags: "--json", help: "one JSON array" },
 ];
 
@@ -310,6 +316,7 @@ export const releaseOptions: readonly OptionRow[] = [
     help: "bake a list, NAME VERSION a line or YAML, for both architectures, as NAME-VERSION-ARCH.raw",
   },
   { flags: "--jobs <number>", default: "1", parse: parseCount, help: "how many of the list at once" },
+  { ...publishedOption, help: "leave out what this GitHub repository has released as NAME-VERSION" },
   { flags: "--plan", help: "only say what of the list would be baked, as JSON" },
   { flags: "--matrix", help: "the same as a matrix for GitHub Actions" },
 ];

@@ -52,23 +52,29 @@ export function versionsCommand(session: Session): Command {
   return withOptions(new Command("versions"), session, versionsOptions)
     .description("List what upstream offers of a recipe, newest first.")
     .argument("<recipe>", "name, or a folder of one's own with a slash in it")
-    .action(
-      async (
-        name: string,
-        options: BakeOptions & { readonly latest?: boolean; readonly json?: boolean; readonly recipes?: string },
-      ) => {
-        const { findRecipe, latestVersions, listVersions, sourcesOf } = await import("../recipes/index.ts");
-        const { openPorts } = await import("../convert/bake.ts");
-        const { file } = findRecipe(name, foldersOf(options.recipes));
-        if (file.versions === undefined)
-          throw new FlixwrapError("recipe-unknown-version", { what: "this recipe has no versions", got: name });
-        const sources = sourcesOf(openPorts(options, session.context({ json: options.json === true, quiet: true })));
-        const found = await (options.latest ? latestVersions : listVersions)(file.versions, sources);
-        session.terminal.out(
-          options.json ? `${JSON.stringify(found)}\n` : found.map((version) => `${version}\n`).join(""),
-        );
-      },
-    );
+    .action(async (name: string, options: BakeOptions & VersionFlags) => {
+      const { findRecipe, latestVersions, listPublished, listVersions, publishedVersions, sourcesOf } =
+        await import("../recipes/index.ts");
+      const { openPorts } = await import("../convert/bake.ts");
+      const { file, name: recipe } = findRecipe(name, foldersOf(options.recipes));
+      if (file.versions === undefined)
+        throw new FlixwrapError("recipe-unknown-version", { what: "this recipe has no versions", got: name });
+      const sources = sourcesOf(openPorts(options, session.context({ json: options.json === true, quiet: true })));
+      const found =
+        options.published === undefined
+          ? await (options.latest ? latestVersions : listVersions)(file.versions, sources)
+          : publishedVersions(recipe, file.versions, await listPublished(options.published, sources.web));
+      session.terminal.out(
+        options.json ? `${JSON.stringify(found)}\n` : found.map((version) => `${version}\n`).join(""),
+      );
+    });
+}
+
+interface VersionFlags {
+  readonly latest?: boolean;
+  readonly published?: string;
+  readonly json?: boolean;
+  readonly recipes?: string;
 }
 
 const bakeExamples = `
@@ -113,6 +119,7 @@ type BakeFlags = BakeOptions & {
   readonly arch?: string;
   readonly name?: string;
   readonly all?: string;
+  readonly published?: string;
   readonly jobs?: number;
   readonly plan?: boolean;
   readonly matrix?: boolean;
@@ -182,7 +189,7 @@ async function bakeOne(
 /** What a release has: planned, as a matrix for CI, or baked. */
 async function bakeReleases(session: Session, file: string, flags: BakeFlags): Promise<void> {
   const { readFileSync } = await import("node:fs");
-  const { bakeAll, findRecipe, parseReleases, planMatrix, planReleases, sourcesOf } =
+  const { bakeAll, findRecipe, listPublished, parseReleases, planMatrix, planReleases, sourcesOf } =
     await import("../recipes/index.ts");
   const { bake, openPorts } = await import("../convert/bake.ts");
   const { arch, json = false, quiet = false, jobs = 1, recipes, name: _, ...options } = flags;
@@ -190,11 +197,10 @@ async function bakeReleases(session: Session, file: string, flags: BakeFlags): P
   const text = readTextFile(readFileSync, file);
   const folders = foldersOf(recipes);
   const find = (name: string): Recipe => findRecipe(name, folders);
-  const { builds, skipped, failed } = await planReleases(
-    parseReleases(text, file),
-    find,
-    sourcesOf(openPorts(options, context)),
-  );
+  const sources = sourcesOf(openPorts(options, context));
+  const published =
+    flags.published === undefined ? new Set<string>() : await listPublished(flags.published, sources.web);
+  const { builds, skipped, failed } = await planReleases(parseReleases(text, file), find, sources, published);
   const architectures = arch === undefined ? undefined : [arch];
   for (const { where, error } of failed)
     context.emit({ kind: "warning", message: `${where}: ${error instanceof Error ? error.message : String(error)}` });

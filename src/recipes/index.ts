@@ -19,5 +19,5 @@ export {
   planReleases,
 } from "./releases.ts";
 export { type SkeletonKind, writeSkeleton } from "./skeleton.ts";
-export { latestVersions, listVersions } from "./versions.ts";
+export { latestVersions, listPublished, listVersions, publishedVersions } from "./versions.ts";
 export { openWeb, type Web, type WebOptions } from "./web.ts";

@@ -177,6 +177,16 @@ describe("releases", () => {
     );
   });
 
+  it("knows what is released already", async () => {
+    const tags = ["k3s-v1.32.10+k3s2", "k3s-v1.31.6+k3s1", "vault-1.20.0", "latest"].map((tag_name) => ({ tag_name }));
+    mirror.set("https://api.github.com/repos/me/mine/releases?per_page=100", JSON.stringify(tags));
+    expect(await run("versions k3s --published me/mine")).toMatchObject({ stdout: "v1.32.10+k3s2\nv1.31.6+k3s1\n" });
+    const at = place();
+    writeFileSync(join(at, "list.txt"), "k3s latest\nvault latest\n");
+    const ended = await run("bake --all list.txt --plan --published me/mine", at);
+    expect(ended).toMatchObject({ status: 0, stdout: '["k3s:v1.30.1+k3s1"]\n' });
+  });
+
   it("prints the matrix for CI", async () => {
     const at = place();
     writeFileSync(join(at, "list.txt"), "k3s latest\n");
