@@ -131,10 +131,11 @@ echo "after refresh $(systemctl is-active svc) etc $(cat /etc/svc/svc.conf)"
 tail -1 /var/lib/svc/started
 systemctl stop svc; userdel svcuser; rm -r /var/lib/svc; systemctl start svc; settle svc
 echo "made again $(systemctl is-active svc) $(stat -c '%U' /var/lib/svc)"
-systemctl stop svc nginx
+# Before the unmerge the target would uphold them: start them again at once.
 systemd-sysext unmerge 2>/dev/null
+systemctl stop svc nginx 2>/dev/null
 echo "left $(ls /usr/bin/nginx /usr/bin/svc /usr/lib/systemd/system/svc.service 2>/dev/null | wc -l) overlays $(grep -c ' - overlay sysext' /proc/self/mountinfo)"
-systemctl is-active svc nginx | tr '\\n' ' '
+echo "running $(systemctl is-active svc nginx | grep -cx active)"
 `,
   );
   const lines = said.trim().split("\n");
@@ -148,6 +149,6 @@ systemctl is-active svc nginx | tr '\\n' ' '
     "version 2 uid 1",
     "made again active svcuser",
     "left 0 overlays 0",
-    expect.stringMatching(/^inactive inactive/),
+    "running 0",
   ]);
 });

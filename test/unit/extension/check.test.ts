@@ -156,6 +156,15 @@ const rows: [string, Entries, string[], CheckOptions?, string?][] = [
     [`unit-program ${system}/x.service`],
   ],
   [
+    "a unit that starts a tool of systemd's own",
+    {
+      [releaseFile]: reload,
+      [`${system}/x.service`]: unit.replace("/usr/bin/x", "/usr/bin/systemd-tmpfiles"),
+      ...upholds,
+    },
+    [],
+  ],
+  [
     "a unit with a typing error",
     { [releaseFile]: reload, [`${system}/x.service`]: unit.replace("A=b", "A b"), ...upholds },
     [`unit-syntax ${system}/x.service`],
