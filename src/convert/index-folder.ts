@@ -2,6 +2,7 @@ import { linkSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
+import { noopTransfer } from "../extension/publish/sysupdate.ts";
 import { signFile } from "../pack/publish.ts";
 import { hashFile, writeWhole } from "../recipes/cached-files.ts";
 import { parseImageName, planIndex, type Published, type Recipe } from "../recipes/index.ts";
@@ -31,6 +32,7 @@ export async function writeIndex(
   const signed = gpgKey !== undefined;
   const index = planIndex(published, { ...defined({ url, bestBefore }), branches: branchesOf(recipes), signed });
   const written = placeImages(folder, files);
+  if (url !== undefined) index.set(noopTransfer.name, noopTransfer.text);
   for (const [name, text] of index) {
     const path = join(folder, name);
     writeWhole(path, text);

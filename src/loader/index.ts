@@ -1,7 +1,7 @@
 /** The loader room: what the loaders of a root would map, and why. */
 export type { Closure, LoadedObject, MissingLibrary, Process, Reason, SearchRule, SearchedFolder } from "./closure.ts";
 export { type CompiledIn, readCompiledIn } from "./compiled-in.ts";
-export { type DlopenLevel, dlopenLevels } from "./dlopen.ts";
+export type { DlopenLevel } from "./dlopen.ts";
 export { explainMissing, wordRule } from "./explain.ts";
 export { type LoaderFacts, muslPathFile } from "./facts.ts";
 export { loaderFamily } from "./family.ts";

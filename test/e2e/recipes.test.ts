@@ -172,6 +172,8 @@ describe("releases", () => {
       "k3s-v1.32.2+k3s1.lock",
       "vault-1.20.0.lock",
     ]);
+    // Silences systemd-sysupdate for the component that nobody has.
+    expect(readFileSync(join(at, "noop.conf"), "utf8")).toContain("MatchPattern=invalid@v.raw");
     expect(readFileSync(join(at, "vault.conf"), "utf8")).toContain(
       "Path=https://example.org/extensions/vault/\nMatchPattern=vault-@v-%a.raw\n",
     );
