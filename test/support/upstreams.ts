@@ -44,7 +44,6 @@ export const archNames: readonly ArchNames[] = [
 /** The shapes of checksum lines. */
 export const named = (hex: string, name: string): string => `${hex}  ${name}\n`;
 export const starred = (hex: string, name: string): string => `${hex} *${name}\n`;
-const bare = (hex: string): string => `${hex}\n`;
 export const dotted = (hex: string, name: string): string => `${hex}  ./${name}\n`;
 
 /** Checksum files and API answers name the files of several recipes, so a mirror's are kept together. */
