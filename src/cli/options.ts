@@ -35,7 +35,7 @@ const parseCount = (text: string): number => {
   return Number(text);
 };
 
-const formatNames = ["squashfs", "erofs", "ext4", "ext2", "btrfs", "tar", "dir"];
+const formatNames = ["squashfs", "erofs", "ext4", "ext2", "btrfs", "ddi", "tar", "dir"];
 
 const parsePlatform = (text: string): string => {
   const [system, architecture = system, variant] = text.includes("/") ? text.split("/") : ["linux", text];
@@ -160,6 +160,14 @@ export const packOptions: readonly OptionRow[] = [
     parse: parseCount,
     help: "bytes of the file system, for ext2 and ext4 (default: as small as may be)",
   },
+  {
+    flags: "--filesystem <name>",
+    choices: ["squashfs", "erofs"],
+    help: "the file system inside a DDI, beside its dm-verity hashes (default: squashfs)",
+  },
+  { flags: "--private-key <file>", help: "sign a DDI's root hash with this key (PEM); needs --certificate" },
+  { flags: "--certificate <file>", help: "the certificate of that key (PEM), which hosts have in /etc/verity.d" },
+  { flags: "--seed <text>", help: "a DDI's salt and identities come from this text (default: from its content)" },
   {
     flags: "--epoch <seconds>",
     env: "SOURCE_DATE_EPOCH",

@@ -3,6 +3,8 @@ import type { Request } from "./request.ts";
 /** Options that say how a run behaves or where it reads and writes, not what the extension is. */
 const elsewhere = new Set([
   "creds",
+  "privateKey",
+  "certificate",
   "cacheDir",
   "tlsVerify",
   "stdin",

@@ -31,6 +31,10 @@ export interface ConvertOptions {
   readonly level?: number;
   readonly blockSize?: number;
   readonly size?: number;
+  readonly filesystem?: "squashfs" | "erofs";
+  readonly privateKey?: string;
+  readonly certificate?: string;
+  readonly seed?: string;
   /** Seconds since 1970. */
   readonly epoch?: number;
   readonly keepOwners?: boolean;

@@ -1,4 +1,5 @@
 import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
 import { type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
 import type { NamedText } from "../extension/publish/sysupdate.ts";
@@ -43,10 +44,18 @@ export async function shipPlan(
   if (options.dryRun) return { beside: [] };
 
   await runSmokeTests(tree, options.smoke ?? [], smoke, context);
-  const { format = "squashfs", imageVersion: version, epoch, compression, level, blockSize, size } = options;
+  const { format = "squashfs", imageVersion: version, privateKey, certificate } = options;
   // The name that sysupdate's pattern NAME-@v-%a.raw finds.
   const output = options.output ?? (version === undefined ? undefined : `${name}-${version}-${architecture}.raw`);
-  const request = { format, ...defined({ output, epoch, compression, level, blockSize, size }) };
+  if ((privateKey === undefined) !== (certificate === undefined)) {
+    throw new FlixwrapError("usage", { what: "--private-key and --certificate go together" });
+  }
+  const signing = privateKey === undefined || certificate === undefined ? undefined : { privateKey, certificate };
+  const { epoch, compression, level, blockSize, size, filesystem, seed } = options;
+  const request = {
+    format,
+    ...defined({ output, epoch, compression, level, blockSize, size, filesystem, seed, signing }),
+  };
   const file = await packTree(tree, request, context);
   return { file, beside: await publish(file, plan, { name, texts }, options, context) };
 }
