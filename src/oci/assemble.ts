@@ -37,7 +37,7 @@ export async function assembleRootfs(
         fetched += 1;
         return uncompressed(layer, context);
       };
-      files[n] = await cache.openLayer(layer.diffId, produce, context);
+      files[n] = await cache.openLayer(layer.diffId, produce, context, layer.size);
     });
     const stack = stackLayers();
     for (const [n, { diffId }] of layers.entries()) {

@@ -23,6 +23,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import { withLock } from "./cache-lock.ts";
 import { checkDigest, digestOf, parseDigest, splitDigest, type Digest } from "./digest.ts";
 import { removeTree } from "./remove-tree.ts";
+import { checkDigestInThread, inThisThread } from "./hash-thread.ts";
 import { isAlive, ownToken } from "./process-token.ts";
 
 /**
@@ -54,6 +55,8 @@ export interface Cache {
     diffId: Digest,
     produce: () => AsyncIterable<Uint8Array>,
     context: Context,
+    /** Bytes as stored, as far as they are known: a large layer is hashed by another thread. */
+    stored?: number,
   ): Promise<{ readonly fd: number; readonly size: number }>;
   /** The same for a layer that only may be there. */
   findLayer(digest: Digest): Promise<{ readonly fd: number; readonly size: number } | undefined>;
@@ -196,7 +199,7 @@ export function openCache(folder: string): Cache {
         rmSync(path, { force: true });
       }
     },
-    async openLayer(diffId, produce, context) {
+    async openLayer(diffId, produce, context, stored = 0) {
       const path = pathOf("layers", diffId);
       return (
         (await openSealed(path, diffId)) ??
@@ -205,7 +208,7 @@ export function openCache(folder: string): Cache {
           if (present !== undefined) return present;
           const made = temporaryName();
           try {
-            await writeChecked(made, diffId, produce());
+            await writeChecked(made, diffId, produce(), stored);
             renameSync(made, path);
           } catch (error) {
             rmSync(made, { force: true });
@@ -262,8 +265,17 @@ export async function hasDigest(path: string, digest: Digest): Promise<boolean> 
   }
 }
 
-async function writeChecked(path: string, digest: Digest, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const check = checkDigest(digest, "an uncompressed layer");
+/** Stored bytes from which a thread of its own for the digest pays. */
+const LARGE = 16 << 20;
+
+async function writeChecked(
+  path: string,
+  digest: Digest,
+  chunks: AsyncIterable<Uint8Array>,
+  stored: number,
+): Promise<void> {
+  const what = "an uncompressed layer";
+  const check = stored >= LARGE ? checkDigestInThread(digest, what) : inThisThread(checkDigest(digest, what));
   const file = await open(path, "wx", 0o444);
   let size = 0;
   try {
@@ -273,14 +285,15 @@ async function writeChecked(path: string, digest: Digest, chunks: AsyncIterable<
       await writing;
       writing = writeAll(file, chunk);
       writing.catch(() => undefined);
-      check.update(chunk);
+      await check.update(chunk);
       size += chunk.length;
     }
     await writing;
-    check.finish();
+    await check.finish();
     chmodSync(path, 0o444);
     seal(file.fd, size);
   } finally {
+    check.close();
     await file.close();
   }
 }
