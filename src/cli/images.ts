@@ -53,6 +53,7 @@ interface PullFlags {
   readonly platform?: string;
   readonly creds?: string;
   readonly tlsVerify?: boolean;
+  readonly caFile?: string;
   readonly cacheDir?: string;
   readonly run?: readonly string[];
   readonly runNetwork?: "host" | "none";

@@ -65,6 +65,7 @@ export const imageOptions: readonly OptionRow[] = [
     help: "credentials for the registry, instead of docker's and podman's files; better given by the variable",
   },
   { flags: "--tls-verify <true|false>", parse: parseSwitch, help: "false accepts any certificate, and plain HTTP" },
+  { flags: "--ca-file <file>", help: "certificates (PEM) that vouch for the registry, besides the system's" },
   {
     flags: "--cache-dir <folder>",
     env: "FLIXWRAP_CACHE_DIR",

@@ -7,6 +7,7 @@ const elsewhere = new Set([
   "certificate",
   "cacheDir",
   "tlsVerify",
+  "caFile",
   "stdin",
   "runCache",
   "engine",

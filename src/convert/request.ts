@@ -19,6 +19,7 @@ export interface ConvertOptions {
   readonly creds?: string;
   readonly cacheDir?: string;
   readonly tlsVerify?: boolean;
+  readonly caFile?: string;
   readonly stdin?: AsyncIterable<Uint8Array>;
   readonly run?: readonly string[];
   readonly runNetwork?: "host" | "none";
