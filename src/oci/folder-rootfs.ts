@@ -37,10 +37,28 @@ export function openFolder(path: string, context: Context = quietContext()): Roo
     description: path,
     root,
     child: (folder, name) => nodeAt(prefix + childPath(folder.path, name), childPath(folder.path, name), xattrsAt),
-    names: (folder) => readdirSync(encodeName(prefix + folder.path), { encoding: "buffer" }).map(decodeName),
+    names: (folder) => {
+      const place = prefix + folder.path;
+      return toldAs(place, () => readdirSync(encodeName(place), { encoding: "buffer" }).map(decodeName));
+    },
     describe: (node) => node,
     open: (node) => fileSource(prefix + node.path, node.size),
   });
+}
+
+/** What the kernel refuses, in words: a folder that this user may not read is no bug. */
+function toldAs<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof FlixwrapError || code === undefined) throw error;
+    throw new FlixwrapError(
+      "oci-unreadable",
+      { what: "cannot read a part of the folder", where: path, got: code },
+      { cause: error },
+    );
+  }
 }
 
 const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
@@ -60,7 +78,7 @@ function nodeAt(
   xattrsAt: (path: RootPath) => ReadonlyMap<string, Uint8Array>,
 ): RootNode | undefined {
   const bytes = encodeName(hostPath);
-  const stat = lstatSync(bytes, { bigint: true, throwIfNoEntry: false });
+  const stat = toldAs(hostPath, () => lstatSync(bytes, { bigint: true, throwIfNoEntry: false }));
   const type = stat && types[Number(stat.mode) & constants.S_IFMT];
   if (stat === undefined || type === undefined) return undefined;
   const seconds = stat.mtimeNs / 1_000_000_000n - (stat.mtimeNs % 1_000_000_000n < 0n ? 1n : 0n);
@@ -72,7 +90,9 @@ function nodeAt(
     gid: Number(stat.gid),
     mtime: { seconds: Number(seconds), nanoseconds: Number(stat.mtimeNs - seconds * 1_000_000_000n) },
     size: type === "file" ? Number(stat.size) : 0,
-    ...(type === "symlink" && { target: decodeName(readlinkSync(bytes, { encoding: "buffer" })) }),
+    ...(type === "symlink" && {
+      target: toldAs(hostPath, () => decodeName(readlinkSync(bytes, { encoding: "buffer" }))),
+    }),
     ...(type.endsWith("device") && { device: deviceNumbers(stat.rdev) }),
     identity: `${stat.dev}:${stat.ino}`,
     // Read only when somebody asks: it takes a child process.
@@ -91,7 +111,7 @@ const deviceNumbers = (rdev: bigint): NonNullable<RootNode["device"]> => ({
 /** Opened anew for each use, never through a link; a file that changed its size meanwhile is an error. */
 function fileSource(path: string, size: number): ByteSource {
   const open = (): number => {
-    const fd = openSync(encodeName(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+    const fd = toldAs(path, () => openSync(encodeName(path), constants.O_RDONLY | constants.O_NOFOLLOW));
     if (fstatSync(fd).size === size) return fd;
     closeSync(fd);
     throw new FlixwrapError("oci-file-changed", { what: "file changed while it was read", where: path });

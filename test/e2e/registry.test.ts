@@ -195,3 +195,15 @@ test.each([
   expect(stderr.split("\n")[0]).not.toBe("");
   expect(stderr).not.toMatch(/\bat .*\.js:\d+/);
 });
+
+test("a folder with parts that the user may not read is told in one line", () => {
+  const locked = join(work, "locked-root");
+  sh(
+    `mkdir -p ${locked}/usr/bin ${locked}/usr/share/secret && cp /bin/busybox ${locked}/usr/bin/ && chmod 700 ${locked}/usr/share/secret && chmod 755 ${work}`,
+  );
+  const prefix = ["setpriv", "--reuid", "1501", "--regid", "2502", "--clear-groups"];
+  const args = ["flix", "--quiet", "--format", "dir", "-o", "/tmp/never", `dir:${locked}`, "x", "/usr/share/secret"];
+  const { status, stderr } = flixwrap(args, { prefix });
+  expect(stderr).toMatch(/^flix: cannot read a part of the folder: .*usr\/share\/secret.*: got EACCES\n$/);
+  expect(status).toBe(1);
+});
