@@ -1,17 +1,9 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, chownSync, mkdirSync, realpathSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
+import { mountTable } from "../support/mounts.ts";
 import { scratch } from "../support/program.ts";
 import { compile, makeRoot, modes, openToAll, processesOf, readReport, runIn, stage, user } from "./flatwrap-world.ts";
 
@@ -233,7 +225,7 @@ describe.each(modes)("$name", (mode) => {
   });
 
   it("leaves no mount and no process behind, also after kill -9", async () => {
-    const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+    const mounts = mountTable(folder);
     const [tool, ...args] = [...mode.prefix, probe, "sleep", "60"] as const;
     const child = spawn(tool, args, {
       cwd: "/tmp",
@@ -241,7 +233,7 @@ describe.each(modes)("$name", (mode) => {
       stdio: ["ignore", "pipe", "inherit"],
     });
     await once(child.stdout, "data");
-    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+    expect(mountTable(folder)).toBe(mounts);
     // Whoever held the namespaces open has gone by now.
     await vi.waitFor(() => expect(processesOf(`flatwrap\0${child.pid}\0`)).toEqual([]));
     const running = processesOf("probe\0sleep\x0060");
@@ -249,6 +241,6 @@ describe.each(modes)("$name", (mode) => {
     expect(running.length).toBe(mode.via === "unshare" ? 1 : 2);
     for (const pid of running) process.kill(pid, "SIGKILL");
     await once(child, "close");
-    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+    expect(mountTable(folder)).toBe(mounts);
   });
 });

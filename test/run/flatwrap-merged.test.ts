@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
+import { mountTable } from "../support/mounts.ts";
 import { scratch } from "../support/program.ts";
 import { makeMuslRoot } from "./flatwrap-busybox.ts";
 import { compile, modes, openToAll, runIn, stage } from "./flatwrap-world.ts";
@@ -22,7 +23,7 @@ const merge = `
   systemd-sysext unmerge >&2`;
 
 beforeAll(async () => {
-  mounts = readFileSync("/proc/self/mountinfo", "utf8");
+  mounts = mountTable(folder);
   compile("terminal", terminal, "-lutil");
   mkdirSync(work);
   chmodSync(work, 0o777);
@@ -61,7 +62,7 @@ beforeAll(async () => {
 afterAll(async () => {
   merged.stdin!.end("\n");
   await once(merged, "close");
-  expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+  expect(mountTable(folder)).toBe(mounts);
 });
 
 describe.each(modes)("merged by systemd-sysext: $name", (mode) => {

@@ -14,6 +14,7 @@ import { tryExtensions } from "../../src/image/try.ts";
 import { memoryRootfs } from "../../src/oci/memory-rootfs.ts";
 import type { Format } from "../../src/pack/formats.ts";
 import { packTree } from "../../src/pack/pack.ts";
+import { loopDevices, mountTable } from "../support/mounts.ts";
 
 let folder: string;
 let host: string;
@@ -68,12 +69,9 @@ async function make(
   return output;
 }
 
-const mounts = () => readFileSync("/proc/self/mountinfo", "utf8");
-const loops = () => execFileSync("losetup", ["-a"], { encoding: "utf8" });
-
 describe.each(["sysext", "overlay"] as const)("by %s", (method) => {
   test.each(["squashfs", "dir"] as const)("a %s is seen by the command, and nothing of it stays", async (format) => {
-    const before = [mounts(), loops(), readdirSync(host, { recursive: true }).length];
+    const before = [mountTable(folder), loopDevices(folder), readdirSync(host, { recursive: true }).length];
     const image = await make("alpha", { "/usr/share/alpha": "A", "/opt/alpha": "O" }, format);
     const started = performance.now();
     const run = await tryExtensions(
@@ -83,7 +81,7 @@ describe.each(["sysext", "overlay"] as const)("by %s", (method) => {
     const took = performance.now() - started;
     expect(run).toMatchObject({ status: 0, stdout: "AOview" });
     expect(took).toBeLessThan(2000);
-    expect([mounts(), loops(), readdirSync(host, { recursive: true }).length]).toEqual(before);
+    expect([mountTable(folder), loopDevices(folder), readdirSync(host, { recursive: true }).length]).toEqual(before);
   });
 
   test("the command's own status comes back", async () => {
