@@ -33,7 +33,8 @@ export function appendSegment(draft: Draft, length: number): { segment: Phdr; st
   const index = chooseSlot(draft);
   const isTableMoved = index === undefined && !growTable(draft);
   const old = index === undefined ? undefined : draft.segments[index]!;
-  const record = writeRecord(file, index, old);
+  // Such a segment begins with the table, and is not taken back.
+  const record = isTableMoved ? new Uint8Array() : writeRecord(file, index, old);
   const tableSize = isTableMoved ? (draft.segments.length + 1) * Phdr.size(file) : 0;
   const place = isTableMoved ? placeTable(draft, loads[0]!, end, align, base) : placeFreely(end, align, base);
   const size = BigInt(record.length + tableSize + length);
@@ -86,6 +87,11 @@ function placeTable(draft: Draft, first: Phdr, end: bigint, align: bigint, base:
   const from = ((end + align - 1n) / align) * align;
   const offset = from - delta > BigInt(base) ? from - delta : ((BigInt(base) + align - 1n) / align) * align;
   const padding = offset - BigInt(base);
+  if (limits.padding === 0) {
+    throw refused("elf-no-header", file, "no room for another program header", {
+      hint: "the table would have to move, and GNU strip breaks files whose table is not at the beginning",
+    });
+  }
   if (delta % align !== 0n || draft.segments.length + 1 >= PN_XNUM || base < file.source.size) {
     throw refused("elf-no-header", file, "no room for another program header");
   }

@@ -33,7 +33,10 @@ export interface GrowthLimits {
    * stay at its end.
    */
   readonly payload: "refuse" | "move";
-  /** The most padding that another program header may cost, in bytes. */
+  /**
+   * The most padding, in bytes, that moving the program header table may cost. 0, the default: it does not move, because GNU strip
+   * (2.40) silently breaks files whose table is not at their beginning.
+   */
   readonly padding: number;
   /** The smallest alignment of an added segment, in bytes. */
   readonly pageSize: number;

@@ -58,7 +58,7 @@ export interface ElfPatch {
   readonly changes: readonly string[];
 }
 
-const defaultLimits: GrowthLimits = { payload: "refuse", padding: 1 << 20, pageSize: 4096, keepOld: false };
+const defaultLimits: GrowthLimits = { payload: "refuse", padding: 0, pageSize: 4096, keepOld: false };
 
 /**
  * Plans all edits of one file together. Nothing is written, and of the file only headers and the tables concerned are read.

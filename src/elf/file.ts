@@ -146,7 +146,8 @@ export function readSection0(file: Readable, format: Format, header: Ehdr): Shdr
 
 function readInterpreter(file: Mapped): string | undefined {
   const segment = file.segments.find((one) => one.type === PT.INTERP);
-  if (segment === undefined) return undefined;
+  // Debug files keep the header without its bytes.
+  if (segment === undefined || segment.filesz === 0n) return undefined;
   if (segment.filesz > BigInt(pathMax)) {
     throw malformed(file, segment.offset, "interpreter is too long", `${segment.filesz} bytes`, `at most ${pathMax}`);
   }

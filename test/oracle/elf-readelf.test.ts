@@ -29,7 +29,12 @@ beforeAll(() => {
 });
 
 const readelf = (...args: string[]) =>
-  execFileSync("readelf", args, { encoding: "utf8", maxBuffer: 1 << 30, stdio: ["ignore", "pipe", "ignore"] });
+  execFileSync("readelf", args, {
+    encoding: "utf8",
+    maxBuffer: 1 << 30,
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { ...process.env, LC_ALL: "C.UTF-8" },
+  });
 const number = (text: string) => BigInt(text.startsWith("0x") ? text : `0x${text}`);
 
 describe("as readelf", () => {

@@ -143,3 +143,34 @@ describe.each(programs)("a program: $name", ({ name, linker, flags }) => {
     expect(lint(moved.path).length).toBeLessThanOrEqual(lint(workshop.path(name)).length);
   });
 });
+
+describe("a file without any note and without room", () => {
+  it.each(["lld", "mold"])("a library of %s is refused, because strip would break it; it works when told", (linker) => {
+    const name = `bare-${linker}.so`;
+    const flags = [
+      "-shared",
+      "-fPIC",
+      "-nostartfiles",
+      `-fuse-ld=${linker}`,
+      "-Wl,--build-id=none",
+      "-Wl,-soname,libanswer.so",
+    ];
+    workshop.compile("gcc", ...flags, "-Wl,--version-script=answer.map", "-o", name, "answer.c");
+    // No header is left to take: as in files of compilers that write no property note.
+    const bytes = readFileSync(workshop.path(name));
+    const { segments, header } = readElf(memorySource(bytes), name);
+    segments.forEach(({ type }, index) => {
+      if (type === 4) bytes.writeUInt32LE(0x6474e553, Number(header.phoff) + index * 56);
+    });
+    writeFileSync(workshop.path(name), bytes);
+    const edits: ElfEdits = { runPath: { kind: "rpath", value: `/${"long/".repeat(60)}` } };
+    expect(() => workshop.edit(name, edits)).toThrow(/no room for another program header.*GNU strip breaks/);
+    const { path, patch, after } = workshop.edit(name, edits, { limits: { padding: 1 << 20 } });
+    expect(patch.growth).toBe("headers");
+    const env = { ...process.env, LD_PRELOAD: path, LD_BIND_NOW: "1" };
+    expect(spawnSync("/bin/echo", ["fine"], { env, encoding: "utf8" })).toMatchObject({ stdout: "fine\n", stderr: "" });
+    const loads = readElf(memorySource(after), name).segments.filter(({ type }) => type === 1);
+    const delta = (index: number) => loads.at(index)!.vaddr - loads.at(index)!.offset;
+    expect(delta(-1)).toBe(delta(0));
+  });
+});
