@@ -146,7 +146,8 @@ interface Place {
 }
 
 function patchAction(object: LoadedObject, edits: ElfEdits, place: Place): Action {
-  const { writes, size, changes } = planEdits(object.elf, edits);
+  // What is shipped is not stripped any more, so even a program header table may move, for 1 MiB at the most.
+  const { writes, size, changes } = planEdits(object.elf, edits, { padding: 1 << 20 });
   if (writes.length === 0) return { kind: "copy", from: object.node, ...place };
   return { kind: "patch", from: object.node, ...place, writes, size, edits: changes };
 }
