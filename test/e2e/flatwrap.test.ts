@@ -21,7 +21,8 @@ test("flatwrap makes an extension of a program with its unit, tried in every way
     readFileSync(join(root, unit), "utf8"),
   );
   expect(sh(`head -n 1 ${extension}/usr/bin/nginx`)).toBe("#!/bin/sh\n");
-  expect(sh(`FLATWRAP_ROOT=${extension} ${extension}/usr/bin/nginx -v 2>&1`)).toMatch(/^nginx version/);
+  // From a folder that is there inside too: the checkout may lie in one that is not, which the wrapper rightly tells.
+  expect(sh(`cd / && FLATWRAP_ROOT=${extension} ${extension}/usr/bin/nginx -v 2>&1`)).toMatch(/^nginx version/);
 });
 
 test("a smoke test that fails in the program's own view stops the build", () => {
