@@ -2,9 +2,9 @@ import { InvalidArgumentError, Option } from "commander";
 import { findArchitecture } from "../core/architectures.ts";
 import type { Context } from "../core/context.ts";
 import { dlopenLevels } from "../loader/dlopen.ts";
+import { flatwrapOptionRows as viewRows } from "../wrap/flatwrap/options.ts";
 
 /** Rows that stand beside what they are for. */
-export { flatwrapOptionRows } from "../wrap/flatwrap/options.ts";
 export { torcxOptionRows } from "../wrap/torcx/options.ts";
 
 /**
@@ -21,6 +21,8 @@ export interface OptionRow {
   readonly repeatable?: true;
   /** The variable of a repeatable option holds one value, spaces and all. */
   readonly isOneWord?: true;
+  /** The heading of `--help` under which it stands (default: "Options:"). */
+  readonly group?: string;
   /** Text to value; throws commander's InvalidArgumentError. */
   readonly parse?: (text: string) => unknown;
 }
@@ -51,8 +53,14 @@ const parseSwitch = (text: string): boolean => {
   return text === "true";
 };
 
+const grouped = (group: string, rows: readonly OptionRow[]): readonly OptionRow[] =>
+  rows.map((row) => ({ ...row, group }));
+
+/** What a wrapped program sees. */
+export const flatwrapOptionRows = grouped("What the program sees:", viewRows);
+
 /** Where the image comes from. */
-export const imageOptions: readonly OptionRow[] = [
+export const imageOptions = grouped("The image:", [
   {
     flags: "--platform <platform>",
     env: "ARCH",
@@ -71,10 +79,10 @@ export const imageOptions: readonly OptionRow[] = [
     env: "FLIXWRAP_CACHE_DIR",
     help: "where layers are kept (default: $XDG_CACHE_HOME/flixwrap)",
   },
-];
+]);
 
 /** What happens in the image before it is read. */
-export const imageRunOptions: readonly OptionRow[] = [
+export const imageRunOptions = grouped("Commands in the image:", [
   {
     flags: "--run <command>",
     env: "CMD",
@@ -85,10 +93,10 @@ export const imageRunOptions: readonly OptionRow[] = [
   { flags: "--run-network <network>", choices: ["host", "none"], default: "host", help: "the network that --run sees" },
   { flags: "--run-cache", help: "keep what --run made, and take it for the same image and commands the next time" },
   { flags: "--engine <engine>", choices: ["docker", "podman"], help: "let this daemon do what --run asks for" },
-];
+]);
 
 /** What the extension is. */
-export const extensionOptions: readonly OptionRow[] = [
+export const extensionOptions = grouped("The extension:", [
   {
     flags: "--os <id>",
     env: "OS",
@@ -124,29 +132,29 @@ export const extensionOptions: readonly OptionRow[] = [
   { flags: "--no-papers", help: "no bills of materials and no manifest inside the extension" },
   { flags: "--allow-suid", help: "keep setuid and setgid bits, which are refused otherwise" },
   { flags: "--keep-owners", help: "keep the image's owners instead of root for every file" },
-];
+]);
 
 /** Files of /etc; `flatwrap` has another meaning for --etc. */
-export const etcOptions: readonly OptionRow[] = [
+export const etcOptions = grouped("The extension:", [
   {
     flags: "--etc <path>",
     repeatable: true,
     help: "ship this path of the image's /etc; the host copies it to its own /etc unless it is there (tmpfiles.d)",
   },
-];
+]);
 export const shipEtcOptions: readonly OptionRow[] = [{ ...etcOptions[0]!, flags: "--ship-etc <path>" }];
 
 /** Where a converter puts private files. */
-export const prefixOptions: readonly OptionRow[] = [
+export const prefixOptions = grouped("Private files:", [
   {
     flags: "--prefix <folder>",
     default: "/usr/lib/flixwrap",
     help: "folder for the private files; they go to PREFIX/NAME",
   },
-];
+]);
 
 /** What is written. */
-export const packOptions: readonly OptionRow[] = [
+export const packOptions = grouped("The output:", [
   { flags: "-o, --output <file>", help: "the image to write (default: NAME.raw, or the folder NAME for --format dir)" },
   { flags: "--image-version <version>", help: "write NAME-VERSION-ARCH.raw, as systemd-sysupdate wants it" },
   { flags: "--format <format>", env: "FORMAT", choices: formatNames, default: "squashfs", help: "what to write" },
@@ -176,10 +184,10 @@ export const packOptions: readonly OptionRow[] = [
     parse: parseSeconds,
     help: "time stamp of every file",
   },
-];
+]);
 
 /** What is written beside the image. */
-export const publishOptions: readonly OptionRow[] = [
+export const publishOptions = grouped("Beside the output:", [
   { flags: "--checksums", help: "SHA256SUMS.NAME" },
   { flags: "--gpg-key <key>", help: "sign it with this key of GnuPG: SHA256SUMS.NAME.gpg" },
   {
@@ -188,10 +196,10 @@ export const publishOptions: readonly OptionRow[] = [
   },
   { flags: "--butane", help: "NAME.butane.yaml, which installs it on Flatcar; needs --update-url" },
   { flags: "--sbom", help: "NAME.spdx.json and NAME.cdx.json: the packages whose files are shipped" },
-];
+]);
 
 /** What is checked before anything is packed. */
-export const checkOptions: readonly OptionRow[] = [
+export const checkOptions = grouped("Checks:", [
   {
     flags: "--no-check <rule>",
     repeatable: true,
@@ -202,10 +210,10 @@ export const checkOptions: readonly OptionRow[] = [
     repeatable: true,
     help: "only check against these hosts: flatcar, fedora-atomic, debian, alpine (default: all)",
   },
-];
+]);
 
 /** What a program loads late. */
-export const lateOptions: readonly OptionRow[] = [
+export const lateOptions = grouped("What programs load late:", [
   {
     flags: "--lib <pattern>",
     env: "EXTRALIBS",
@@ -218,7 +226,7 @@ export const lateOptions: readonly OptionRow[] = [
     default: "recommended",
     help: "how much of what the programs and libraries themselves declare to load late (.note.dlopen) comes along",
   },
-];
+]);
 
 /** How `explain` tells it. */
 export const explainOptions: readonly OptionRow[] = [
@@ -228,16 +236,16 @@ export const explainOptions: readonly OptionRow[] = [
 ];
 
 /** What a program opens when it runs. */
-export const traceOptions: readonly OptionRow[] = [
+export const traceOptions = grouped("What programs load late:", [
   {
     flags: "--trace <command>",
     repeatable: true,
     help: "run this in a copy of the image's root, under strace and without a network, and tell which files it opened that the extension would not have, as words to add to the command line",
   },
-];
+]);
 
 /** How a run behaves. */
-export const runOptions: readonly OptionRow[] = [
+export const runOptions = grouped("This run:", [
   {
     flags: "--smoke <command>",
     repeatable: true,
@@ -246,7 +254,7 @@ export const runOptions: readonly OptionRow[] = [
   { flags: "--dry-run", help: "print the plan: every file, where it comes from and why; write nothing" },
   { flags: "--json", help: "machine-readable: the result as one JSON line on stdout, events as JSON lines on stderr" },
   { flags: "-q, --quiet", help: "only warnings and errors" },
-];
+]);
 
 /** `check` */
 export const verifyOptions: readonly OptionRow[] = [
@@ -362,6 +370,7 @@ export const pruneOptions: readonly OptionRow[] = [
 /** A row as commander's option; a variable gives its default, one of a list holds words separated by spaces. */
 export function toOption(row: OptionRow, env: Context["env"]): Option {
   const option = new Option(row.flags, row.help);
+  if (row.group !== undefined) option.helpGroup(row.group);
   if (row.choices !== undefined) option.choices([...row.choices]);
   if (row.parse !== undefined) option.argParser(row.parse);
   if (row.default !== undefined)

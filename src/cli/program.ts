@@ -56,24 +56,19 @@ export async function runProgram(argv: readonly string[], world: World): Promise
   }
 }
 
-const commands: readonly ((session: Session) => Command)[] = [
-  flixCommand,
-  flatwrapCommand,
-  torcxCommand,
-  packCommand,
-  explainCommand,
-  checkCommand,
-  infoCommand,
-  tryCommand,
-  elfCommand,
-  pullCommand,
-  cacheCommand,
-  listCommand,
-  versionsCommand,
-  bakeCommand,
-  recipeCommand,
-  indexCommand,
-];
+/** The commands under the headings that `--help` shows. */
+const commands: Readonly<Record<string, readonly ((session: Session) => Command)[]>> = {
+  "Make extensions:": [flixCommand, flatwrapCommand, torcxCommand, packCommand, bakeCommand],
+  "Look before and after:": [explainCommand, checkCommand, infoCommand, tryCommand],
+  "Recipes and servers:": [listCommand, versionsCommand, recipeCommand, indexCommand],
+  "Images:": [pullCommand, cacheCommand],
+  "ELF files:": [elfCommand, patchelfCommand],
+};
+
+/** Taken by `main` before commander is loaded; here for `--help`. */
+function patchelfCommand(): Command {
+  return new Command("patchelf").description("patchelf's own options, messages and exit status over the same engine.");
+}
 
 function buildProgram(session: Session): Command {
   const { out, err } = session.terminal;
@@ -83,11 +78,9 @@ function buildProgram(session: Session): Command {
     .showHelpAfterError("(--help lists what is possible)")
     .configureOutput({ writeOut: out, writeErr: err })
     .exitOverride();
-  for (const make of commands) program.addCommand(make(session));
-  // Taken by `main` before commander is loaded; here for --help.
-  program.addCommand(
-    new Command("patchelf").description("patchelf's own options, messages and exit status over the same engine."),
-  );
+  for (const [heading, makers] of Object.entries(commands)) {
+    for (const make of makers) program.addCommand(make(session).helpGroup(heading));
+  }
   inherit(program);
   return program;
 }
