@@ -16,13 +16,14 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openFile, savePatch } from "../dist/cli/elf/disk.js";
+import { openFile } from "../dist/cli/elf/open-file.js";
+import { savePatch } from "../dist/cli/elf/save-patch.js";
 import { planEdits, readElf } from "../dist/elf/index.js";
 import { listElfFiles, sample } from "../test/corpus/elf-files.mjs";
 
 const patchelf = process.env.PATCHELF ?? "patchelf";
 const folder = mkdtempSync(join(tmpdir(), "flixwrap-bench-"));
-const main = new URL("../dist/cli/main.js", import.meta.url).pathname;
+const main = new URL("../dist/program/main.cjs", import.meta.url).pathname;
 const edits = {
   interpreter: "/usr/local/NAME/ld-linux-x86-64.so.2",
   runPath: { kind: "runpath", value: "/usr/local/NAME:/usr/local/NAME/extralibs" },

@@ -19,7 +19,7 @@ try {
     cpSync(path, join(root, path), { dereference: true });
   }
   const tree = join(work, "tree");
-  const main = join(here, "../dist/cli/main.js");
+  const main = join(here, "../dist/program/main.cjs");
   execFileSync("node", [
     main,
     "flatwrap",

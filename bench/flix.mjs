@@ -36,7 +36,7 @@ try {
   sh(`for i in $(seq 50); do curl -sf http://127.0.0.1:${port}/v2/ >/dev/null && break; sleep 0.1; done`);
   sh(`skopeo copy --quiet --dest-tls-verify=false oci:layout:x docker://localhost:${port}/bench:x`);
 
-  const flix = `node ${here}../dist/cli/main.js flix --quiet -o ${work}/ours.raw`;
+  const flix = `node ${here}../dist/program/main.cjs flix --quiet -o ${work}/ours.raw`;
   const reference = `bash ${here}reference-flix.sh`;
   const rows = [
     {

@@ -28,7 +28,7 @@ export function checkCommand(session: Session): Command {
     );
     const { countFindings, wordFinding } = await import("../extension/check/check.ts");
     const { formatSarif } = await import("../extension/check/sarif.ts");
-    const { readVersion } = await import("../version.ts");
+    const { readVersion } = await import("../host/version.ts");
     if (options.sarif) session.terminal.out(formatSarif(results, readVersion()));
     for (const { file, findings } of options.sarif ? [] : results) {
       if (options.json)

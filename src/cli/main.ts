@@ -3,10 +3,11 @@
  * The only file that touches `process`: arguments, environment, streams, signals and the exit status.
  *
  * One program stands behind every command name: called as `flix` it means `flixwrap flix`. `patchelf` is taken
- * before commander is loaded, because scripts call it once per file and pay its start every time.
+ * before commander, node's streams and signals, because scripts call it once per file and pay its
+ * start every time.
  */
+import { writeSync } from "node:fs";
 import { basename } from "node:path";
-import type { Terminal } from "./report.ts";
 
 const shortNames: Readonly<Record<string, readonly string[]>> = {
   flix: ["flix"],
@@ -14,33 +15,51 @@ const shortNames: Readonly<Record<string, readonly string[]>> = {
   "torcx-sysext": ["torcx"],
 };
 
-const terminal: Terminal = {
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
-  interactive: process.stderr.isTTY && process.env["TERM"] !== "dumb",
-};
-
-// A reader that has seen enough (`flix --dry-run … | head`) is no error.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 70));
-}
-
-// Children get the terminal's Ctrl-C as well; a second one ends the program at once.
-const interruption = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.once(signal, () => interruption.abort());
-}
-
-const called = basename(process.argv[1] ?? "flixwrap").replace(/\.js$/, "");
+const called = basename(process.argv[1] ?? "flixwrap").replace(/\.c?js$/, "");
 const argv = [...(shortNames[called] ?? []), ...process.argv.slice(2)];
 
-process.exitCode = await run();
+void (argv[0] === "patchelf" ? patchelf() : program()).then((status) => {
+  process.exitCode = status;
+});
 
-async function run(): Promise<number> {
-  if (argv[0] === "patchelf") {
-    const { runPatchelf } = await import("./patchelf/run.ts");
-    return runPatchelf(argv.slice(1), { out: terminal.out, err: terminal.err, env: process.env });
+async function patchelf(): Promise<number> {
+  const { runPatchelf } = await import("./patchelf/run.ts");
+  return runPatchelf(argv.slice(1), {
+    out: (text) => print(1, text),
+    err: (text) => print(2, text),
+    env: process.env,
+  });
+}
+
+async function program(): Promise<number> {
+  // Children get the terminal's Ctrl-C as well; a second one ends the program at once.
+  const interruption = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => interruption.abort());
   }
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", giveUp);
+  const terminal = {
+    out: (text: string) => void process.stdout.write(text),
+    err: (text: string) => void process.stderr.write(text),
+    interactive: process.stderr.isTTY && process.env["TERM"] !== "dumb",
+  };
   const { runProgram } = await import("./program.ts");
   return runProgram(argv, { terminal, env: process.env, signal: interruption.signal, stdin: () => process.stdin });
+}
+
+function print(descriptor: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length;) {
+    try {
+      done += writeSync(descriptor, bytes, done);
+    } catch (error) {
+      // A full pipe that somebody has set not to block: tried again until there is room.
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") giveUp(error as NodeJS.ErrnoException);
+    }
+  }
+}
+
+/** A reader that has seen enough (`flix --dry-run … | head`) is no error. */
+function giveUp(error: NodeJS.ErrnoException): never {
+  process.exit(error.code === "EPIPE" ? 0 : 70);
 }

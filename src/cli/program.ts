@@ -8,7 +8,7 @@ import { checkCommand, infoCommand, tryCommand } from "./extensions.ts";
 import { cacheCommand, pullCommand } from "./images.ts";
 import { bakeCommand, indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
-import { readVersion } from "../version.ts";
+import { readVersion } from "../host/version.ts";
 
 /** What `main` hands over: the world outside. */
 export interface World {

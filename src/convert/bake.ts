@@ -16,7 +16,7 @@ import {
   type Recipe,
   writeLock,
 } from "../recipes/index.ts";
-import { readVersion } from "../version.ts";
+import { readVersion } from "../host/version.ts";
 import { defined } from "./defined.ts";
 import type { ConvertOptions } from "./request.ts";
 import { type Shipped, shipPlan } from "./ship.ts";

@@ -2,7 +2,7 @@ import type { Context } from "../core/context.ts";
 import { type FinishedPlan, finishPlan, type FinishOptions } from "../extension/finish.ts";
 import { parseName } from "../extension/release.ts";
 import type { Image } from "../oci/image.ts";
-import { readVersion } from "../version.ts";
+import { readVersion } from "../host/version.ts";
 import { chooseArchitecture } from "./architecture.ts";
 import { type Converted, converters } from "./converters.ts";
 import { rebuildCommand } from "./rebuild.ts";

@@ -1,7 +1,7 @@
 /**
  * patchelf's own test scripts against any command that takes patchelf's options.
  *
- *     node test/corpus/patchelf-suite.mjs --suite /path/to/patchelf [--command "node dist/cli/main.js patchelf"]
+ *     node test/corpus/patchelf-suite.mjs --suite /path/to/patchelf [--command "node dist/program/main.cjs patchelf"]
  *         [--host i686-linux-gnu] [--unskip] [--only soname] [--json]
  *
  * --suite is a source tree of patchelf: Debian's source package, or upstream's. Only the fixtures of its tests are
@@ -29,7 +29,7 @@ const { values } = parseArgs({
     suite: { type: "string" },
     command: {
       type: "string",
-      default: `${process.execPath} ${new URL("../../dist/cli/main.js", import.meta.url).pathname} patchelf`,
+      default: `${process.execPath} ${new URL("../../dist/program/main.cjs", import.meta.url).pathname} patchelf`,
     },
     host: { type: "string" },
     unskip: { type: "boolean", default: false },

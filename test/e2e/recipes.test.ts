@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Ended, flixwrapAsync, scratch, sh } from "../support/program.ts";
+import { type Ended, flixwrapAsync, main, scratch, sh } from "../support/program.ts";
 import { serveUpstream, upstreams } from "../support/upstreams.ts";
 import { buildArchive, openWebMirror, sha256, type WebMirror } from "../support/web-mirror.ts";
 
@@ -212,7 +212,6 @@ it("bakes as an ordinary user without any network, once everything is in the cac
   expect((await run("bake nebula v1.9.5 --arch x86-64", at)).status).toBe(0);
   const first = sha256(readFileSync(join(at, "nebula.raw")));
   sh(`chmod -R a+rwX ${folder} && rm nebula.raw`, { cwd: at });
-  const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
   sh(
     `unshare -n setpriv --reuid 1501 --regid 1501 --clear-groups env HOME=/tmp XDG_CACHE_HOME=${folder}/cache FLIXWRAP_CACHE_DIR=${folder}/cache ${process.execPath} ${main} bake nebula v1.9.5 --arch x86-64 --locked --offline`,
     { cwd: at },

@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixwrap, main, scratch, sh } from "../support/program.ts";
 
 /** What the commands do to files: replaced whole with all their attributes, or left alone. */
 const folder = scratch();
@@ -85,8 +85,7 @@ describe("a file that is edited", () => {
     edit("--runpath", "/a", `${path}.new`);
     const states = [hash(path), hash(`${path}.new`)];
     expect(states[0]).not.toBe(states[1]);
-    const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
-    for (let delay = 60; delay < 260; delay += 10) {
+    for (let delay = 30; delay < 230; delay += 10) {
       copyFileSync(path, `${path}.try`);
       const child = spawn(process.execPath, [main, "patchelf", "--set-rpath", "/a", `${path}.try`], {
         stdio: "ignore",
@@ -174,7 +173,7 @@ describe("what cannot be done", () => {
         "-m",
         "sh",
         "-c",
-        `mount -t tmpfs -o size=200k none ${folder}/directory && cp /usr/bin/env ${folder}/directory/ && head -c 150000 /dev/zero > ${folder}/directory/fill; ${process.execPath} ${new URL("../../dist/cli/main.js", import.meta.url).pathname} patchelf --set-rpath /a ${folder}/directory/env; status=$?; ls -A ${folder}/directory; exit $status`,
+        `mount -t tmpfs -o size=200k none ${folder}/directory && cp /usr/bin/env ${folder}/directory/ && head -c 150000 /dev/zero > ${folder}/directory/fill; ${process.execPath} ${main} patchelf --set-rpath /a ${folder}/directory/env; status=$?; ls -A ${folder}/directory; exit $status`,
       ],
       { encoding: "utf8" },
     );

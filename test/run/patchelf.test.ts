@@ -4,14 +4,18 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { runPatchelf } from "../../src/cli/patchelf/run.ts";
 import { listElfFiles, sample } from "../corpus/elf-files.mjs";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixwrap, main, scratch, sh } from "../support/program.ts";
 
 /** patchelf's options, messages and exit status, with Debian's patchelf as the judge where both do the same. */
 const folder = scratch();
 
-function call(...args: string[]) {
+async function call(...args: string[]) {
   let [out, err] = ["", ""];
-  const status = runPatchelf(args, { out: (text) => void (out += text), err: (text) => void (err += text), env: {} });
+  const status = await runPatchelf(args, {
+    out: (text) => void (out += text),
+    err: (text) => void (err += text),
+    env: {},
+  });
   return { status, out, err };
 }
 
@@ -30,9 +34,9 @@ describe("printing", () => {
   const files = sample(listElfFiles(["/usr/bin", "/usr/lib/x86_64-linux-gnu"], { largest: 5e6 }), 40, 3);
   it.each(["--print-needed", "--print-rpath", "--print-soname", "--print-interpreter"])(
     "%s tells what patchelf tells",
-    (option) => {
+    async (option) => {
       for (const path of files) {
-        const { status, out } = call(option, path);
+        const { status, out } = await call(option, path);
         expect({ path, status, out }).toEqual({ path, ...theirs(option, path) });
       }
     },
@@ -45,8 +49,8 @@ describe("printing", () => {
     [["--print-os-abi", "/usr/bin/env"], 0, /^System V\n$/, /^$/],
     [["--print-execstack", "/usr/bin/env"], 0, /^execstack: -\n$/, /^$/],
     [["--print-rpath", "/usr/bin/env", "/usr/bin/true"], 0, /^\n\n$/, /^$/],
-  ])("%j", (args, status, out, err) => {
-    const result = call(...args);
+  ])("%j", async (args, status, out, err) => {
+    const result = await call(...args);
     expect(result.status).toBe(status);
     expect(result.out).toMatch(out);
     expect(result.err).toMatch(err);
@@ -65,29 +69,29 @@ describe("editing", () => {
     [["--remove-needed", "libc.so.6"], "--print-needed", ""],
     [["--replace-needed", "libc.so.6", "libother.so"], "--print-needed", "libother.so\n"],
     [["--set-soname", "libenv.so"], "--print-soname", "libenv.so\n"],
-  ])("%j", (args, print, wanted) => {
+  ])("%j", async (args, print, wanted) => {
     const path = fresh("edited");
-    expect(call(...args, path)).toEqual({ status: 0, out: "", err: "" });
+    expect(await call(...args, path)).toEqual({ status: 0, out: "", err: "" });
     expect(theirs(print, path).out).toBe(wanted);
   });
 
-  it("--add-rpath goes behind, --remove-rpath takes both kinds, RPATH becomes RUNPATH unless forced", () => {
+  it("--add-rpath goes behind, --remove-rpath takes both kinds, RPATH becomes RUNPATH unless forced", async () => {
     const path = fresh("runpath");
     const tags = () =>
       [...sh(`readelf -d ${path}`).matchAll(/\((RPATH|RUNPATH)\).*\[(.*)\]/g)].map(
         ([, tag, value]) => `${tag} ${value}`,
       );
-    call("--force-rpath", "--set-rpath", "/a", path);
+    await call("--force-rpath", "--set-rpath", "/a", path);
     expect(tags()).toEqual(["RPATH /a"]);
-    call("--force-rpath", "--add-rpath", "/b", path);
+    await call("--force-rpath", "--add-rpath", "/b", path);
     expect(tags()).toEqual(["RPATH /a:/b"]);
-    call("--set-rpath", "/a:/b", path);
+    await call("--set-rpath", "/a:/b", path);
     expect(tags()).toEqual(["RUNPATH /a:/b"]);
-    call("--remove-rpath", path);
+    await call("--remove-rpath", path);
     expect(tags()).toEqual([]);
   });
 
-  it("--shrink-rpath keeps folders that hold a needed library of this machine, and relative ones", () => {
+  it("--shrink-rpath keeps folders that hold a needed library of this machine, and relative ones", async () => {
     const path = fresh("shrunk");
     for (const name of ["empty", "foreign", "twice"]) mkdirSync(join(folder, name));
     copyFileSync("/lib/x86_64-linux-gnu/libc.so.6", join(folder, "twice/libc.so.6"));
@@ -101,27 +105,27 @@ describe("editing", () => {
       "/lib/x86_64-linux-gnu",
       `${folder}/twice`,
     ].join(":");
-    call("--set-rpath", runPath, path);
-    expect(call("--shrink-rpath", path).status).toBe(0);
+    await call("--set-rpath", runPath, path);
+    expect((await call("--shrink-rpath", path)).status).toBe(0);
     expect(theirs("--print-rpath", path).out).toBe("$ORIGIN/lib:/lib/x86_64-linux-gnu\n");
-    call("--set-rpath", runPath, path);
-    call("--shrink-rpath", "--allowed-rpath-prefixes", `/nowhere:${folder}`, path);
+    await call("--set-rpath", runPath, path);
+    await call("--shrink-rpath", "--allowed-rpath-prefixes", `/nowhere:${folder}`, path);
     expect(theirs("--print-rpath", path).out).toBe(`$ORIGIN/lib:${folder}/twice\n`);
   });
 
-  it("@file stands for what the file holds, and several files are edited", () => {
+  it("@file stands for what the file holds, and several files are edited", async () => {
     const [one, two] = [fresh("one"), fresh("two")];
     writeFileSync(join(folder, "value"), "/from/a/file");
-    expect(call("--set-rpath", `@${folder}/value`, one, two).status).toBe(0);
+    expect((await call("--set-rpath", `@${folder}/value`, one, two)).status).toBe(0);
     expect(theirs("--print-rpath", one).out).toBe("/from/a/file\n");
     expect(theirs("--print-rpath", two).out).toBe("/from/a/file\n");
   });
 
-  it("flags and stack", () => {
+  it("flags and stack", async () => {
     const path = fresh("flags");
-    expect(call("--no-default-lib", "--add-debug-tag", "--set-execstack", "--set-os-abi", " linux ", path).status).toBe(
-      0,
-    );
+    expect(
+      (await call("--no-default-lib", "--add-debug-tag", "--set-execstack", "--set-os-abi", " linux ", path)).status,
+    ).toBe(0);
     const text = sh(`readelf -hldW ${path}`);
     expect(text).toMatch(/Flags: NODEFLIB/);
     expect(text).toMatch(/GNU_STACK.*RWE/);
@@ -166,9 +170,9 @@ describe("complaints", () => {
     [["--rename-dynamic-symbols", "/none", good], "Cannot open map file /none"],
     [["--build-resolution-cache", good], "is not supported: only the loader of NixOS reads this cache"],
     [["--set-rpath", "/a", good, join(folder, "text")], "not an ELF executable"],
-  ])("%j", (args, wanted) => {
+  ])("%j", async (args, wanted) => {
     const before = readFileSync(good);
-    const { status, err } = call(...args);
+    const { status, err } = await call(...args);
     expect(status).toBe(1);
     expect(err).toMatch(/^patchelf: [^\n]*\n$/);
     expect(err).toContain(wanted);
@@ -180,8 +184,7 @@ it("is a command of the program, without loading the rest of it", () => {
   const path = fresh("command");
   expect(flixwrap(["patchelf", "--set-rpath", "/a", path])).toEqual({ status: 0, stdout: "", stderr: "" });
   expect(flixwrap(["patchelf", "--print-rpath", path])).toEqual({ status: 0, stdout: "/a\n", stderr: "" });
-  const loaded = sh(
-    `strace -f -e trace=openat ${process.execPath} ${new URL("../../dist/cli/main.js", import.meta.url).pathname} patchelf --print-rpath ${path} 2>&1`,
-  );
-  expect(loaded).not.toContain("node_modules");
+  const loaded = sh(`strace -f -e trace=openat ${process.execPath} ${main} patchelf --print-rpath ${path} 2>&1`);
+  const files = loaded.matchAll(/\/(?:dist|node_modules)\/(?:.*\/)?([^"/]+)", [^)]*\) = \d/g);
+  expect([...files].map(([, name]) => name!.replace(/[-.].*/, "")).sort()).toEqual(["main", "patchelf", "rolldown"]);
 });

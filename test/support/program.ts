@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 
-const main = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+/** The built program, for `node`. */
+export const main = new URL("../../dist/program/main.cjs", import.meta.url).pathname;
 
 export interface Ended {
   readonly status: number | null;

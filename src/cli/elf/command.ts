@@ -135,7 +135,7 @@ function editCommand(session: Session): Command {
     .option("-o, --output <file>", "write the result there instead of over the one file")
     .option("--dry-run", "tell what would change and how room is made")
     .option("--json", "print one JSON array")
-    .action((paths: string[], options: EditOptions) => {
+    .action(async (paths: string[], options: EditOptions) => {
       session.context({ json: options.json === true, quiet: false });
       if (options.output !== undefined && paths.length !== 1) {
         throw new FlixwrapError("usage", {
@@ -145,7 +145,7 @@ function editCommand(session: Session): Command {
       }
       const edits = toEdits(options);
       const done: { file: string; growth: string; added: number; changes: readonly string[] }[] = [];
-      editFiles(paths, (elf) => planEdits(elf, edits, { payload: options.movePayload ? "move" : "refuse" }), {
+      await editFiles(paths, (elf) => planEdits(elf, edits, { payload: options.movePayload ? "move" : "refuse" }), {
         ...(options.output === undefined ? {} : { output: options.output }),
         ...(options.dryRun ? { dryRun: true } : {}),
         onPlan: (file, { growth, size, changes }, elf) =>

@@ -1,5 +1,5 @@
 import { readElf, type ElfFile, type ElfPatch } from "../../elf/index.ts";
-import { openFile, savePatch, type FileOnDisk } from "./disk.ts";
+import { openFile, type FileOnDisk } from "./open-file.ts";
 
 export interface EditOptions {
   /** Where the one file's result goes; over the file itself by default. */
@@ -11,7 +11,11 @@ export interface EditOptions {
 }
 
 /** Edits files in place. All are planned before the first is written: when one is bad, none is changed. */
-export function editFiles(paths: readonly string[], plan: (elf: ElfFile) => ElfPatch, options: EditOptions = {}): void {
+export async function editFiles(
+  paths: readonly string[],
+  plan: (elf: ElfFile) => ElfPatch,
+  options: EditOptions = {},
+): Promise<void> {
   const opened: FileOnDisk[] = [];
   try {
     const planned = paths.map((path): [string, ElfPatch] => {
@@ -22,8 +26,11 @@ export function editFiles(paths: readonly string[], plan: (elf: ElfFile) => ElfP
       options.onPlan?.(path, patch, elf);
       return [path, patch];
     });
-    if (options.dryRun) return;
-    for (const [path, patch] of planned) savePatch(path, patch, options.output);
+    const changed = planned.filter(([, { growth }]) => growth !== "none" || options.output !== undefined);
+    if (options.dryRun || changed.length === 0) return;
+    // Child processes take a while to load; printing needs none.
+    const { savePatch } = await import("./save-patch.ts");
+    for (const [path, patch] of changed) savePatch(path, patch, options.output);
   } finally {
     for (const { close } of opened) close();
   }

@@ -30,7 +30,7 @@ export interface PatchelfWorld {
 }
 
 /** `patchelf` with patchelf's own options and messages. The exit status: 0, or 1 for any problem. Never throws for a known one. */
-export function runPatchelf(argv: readonly string[], world: PatchelfWorld): number {
+export async function runPatchelf(argv: readonly string[], world: PatchelfWorld): Promise<number> {
   if (argv.length === 0) {
     world.err(wordHelp());
     return 1;
@@ -39,7 +39,7 @@ export function runPatchelf(argv: readonly string[], world: PatchelfWorld): numb
     const request = parsePatchelf(argv, resolveValue);
     if (request.answer === "help") world.err(wordHelp());
     else if (request.answer === "version") world.out(`patchelf ${compatible} (flixwrap)\n`);
-    else patch(request, world);
+    else await patch(request, world);
     return 0;
   } catch (error) {
     if (!(error instanceof FlixwrapError || error instanceof OptionProblem)) throw error;
@@ -59,7 +59,7 @@ function wordProblem(error: FlixwrapError | OptionProblem): string {
   return `${familiarWords[error.code] ?? ""}${error.message}`;
 }
 
-function patch(request: PatchelfRequest, world: PatchelfWorld): void {
+async function patch(request: PatchelfRequest, world: PatchelfWorld): Promise<void> {
   const debug = request.debug || world.env["PATCHELF_DEBUG"] !== undefined;
   const limits = {
     payload: "move",
@@ -71,7 +71,7 @@ function patch(request: PatchelfRequest, world: PatchelfWorld): void {
     world.out(wordPrints(elf, request));
     return planEdits(elf, toEdits(elf, request), limits);
   };
-  editFiles(request.files, plan, {
+  await editFiles(request.files, plan, {
     ...(request.output === undefined ? {} : { output: request.output }),
     onPlan: (path, planned) => void (debug && world.err(wordPlan(path, planned))),
   });

@@ -1,6 +1,6 @@
 import { readElf, type ElfFile } from "../../elf/index.ts";
 import { FlixwrapError } from "../../core/errors.ts";
-import { openFile } from "../elf/disk.ts";
+import { openFile } from "../elf/open-file.ts";
 import { splitColons } from "./options.ts";
 
 /**

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { spawnSync } from "node:child_process";
 import {
   accessSync,
@@ -7,12 +6,9 @@ import {
   closeSync,
   constants,
   copyFileSync,
-  createReadStream,
-  fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
-  readSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -22,54 +18,9 @@ import {
   type Stats,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { ByteSource } from "../../core/bytes.ts";
-import { FlixwrapError } from "../../core/errors.ts";
 import type { ElfPatch } from "../../elf/index.ts";
 import { wordSystemError } from "../../host/system-error.ts";
-
-/** ELF files on disk: read by pieces, and replaced as a whole or not at all. */
-
-export interface FileOnDisk {
-  readonly source: ByteSource;
-  close(): void;
-}
-
-/**
- * Opens a regular file for reading by pieces.
- * @throws FlixwrapError `host-read`.
- */
-export function openFile(path: string): FileOnDisk {
-  try {
-    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stat = fstatSync(file);
-    if (!stat.isFile()) {
-      closeSync(file);
-      throw new FlixwrapError("host-read", { what: "not a regular file", where: path });
-    }
-    return {
-      source: {
-        size: stat.size,
-        read: (at, length) => readPiece(file, stat.size, at, length),
-        stream: () => createReadStream(path),
-      },
-      close: () => closeSync(file),
-    };
-  } catch (error) {
-    throw wordSystemError(error, "host-read", "cannot read the file", path);
-  }
-}
-
-function readPiece(file: number, size: number, at: number, length: number): Uint8Array {
-  const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - at)));
-  let done = 0;
-  while (done < bytes.length) {
-    const count = readSync(file, bytes, done, bytes.length - done, at + done);
-    // The file has become shorter meanwhile.
-    if (count === 0) break;
-    done += count;
-  }
-  return bytes.subarray(0, done);
-}
+import { openFile } from "./open-file.ts";
 
 /**
  * Writes the patched copy of `path` to `goal`, by default over `path` itself: under a temporary name beside it first, so that at
@@ -92,7 +43,11 @@ function replace(path: string, patch: Pick<ElfPatch, "writes" | "size">, goal: s
   const real = old === undefined ? goal : realpathSync(goal);
   // rename(2) would replace a write-protected file without asking.
   if (old !== undefined) accessSync(real, constants.W_OK);
-  const temporary = join(dirname(real), `.${basename(real).slice(0, 40)}.${randomBytes(6).toString("hex")}.part`);
+  // Opened exclusively, so that no name has to be secret.
+  const temporary = join(
+    dirname(real),
+    `.${basename(real).slice(0, 40)}.${Math.random().toString(36).slice(2, 10)}.part`,
+  );
   try {
     copyFileSync(path, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     const mode = statSync(temporary).mode & 0o7777;

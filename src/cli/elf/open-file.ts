@@ -1,0 +1,47 @@
+import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from "node:fs";
+import type { ByteSource } from "../../core/bytes.ts";
+import { FlixwrapError } from "../../core/errors.ts";
+import { wordSystemError } from "../../host/system-error.ts";
+
+/** A file on disk, read by pieces. */
+export interface FileOnDisk {
+  readonly source: ByteSource;
+  close(): void;
+}
+
+/**
+ * Opens a regular file for reading by pieces.
+ * @throws FlixwrapError `host-read`.
+ */
+export function openFile(path: string): FileOnDisk {
+  try {
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stat = fstatSync(file);
+    if (!stat.isFile()) {
+      closeSync(file);
+      throw new FlixwrapError("host-read", { what: "not a regular file", where: path });
+    }
+    return {
+      source: {
+        size: stat.size,
+        read: (at, length) => readPiece(file, stat.size, at, length),
+        stream: () => createReadStream(path),
+      },
+      close: () => closeSync(file),
+    };
+  } catch (error) {
+    throw wordSystemError(error, "host-read", "cannot read the file", path);
+  }
+}
+
+function readPiece(file: number, size: number, at: number, length: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - at)));
+  let done = 0;
+  while (done < bytes.length) {
+    const count = readSync(file, bytes, done, bytes.length - done, at + done);
+    // The file has become shorter meanwhile.
+    if (count === 0) break;
+    done += count;
+  }
+  return bytes.subarray(0, done);
+}
