@@ -1,4 +1,5 @@
 import type { Context } from "../core/context.ts";
+import { FlixwrapError } from "../core/errors.ts";
 import { extPath, type ExtPath, join } from "../core/paths.ts";
 import { type ElfFile, isElf, readElf } from "../elf/index.ts";
 import { planFolder } from "../extension/folder-plan.ts";
@@ -98,6 +99,13 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
     open: imageOpener(source, options),
     plan(rootfs) {
       const plan = planFolder(rootfs);
+      if (plan.actions.length === 0 && options.shipEtc === undefined) {
+        throw new FlixwrapError("extension-empty", {
+          what: "the folder has nothing for an extension",
+          where: source,
+          wanted: "usr or opt, as on the host: usr/bin/TOOL",
+        });
+      }
       const files = plan.actions.flatMap((action) =>
         action.kind === "copy" && action.from.type === "file" ? [action.from] : [],
       );
