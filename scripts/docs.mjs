@@ -33,7 +33,10 @@ function formatTable(rows) {
       row.default !== undefined && `default \`${row.default}\``,
     ].filter(Boolean);
     const help = facts.length === 0 ? row.help : `${row.help} (${facts.join("; ")})`;
-    return `| \`${cell(row.flags)}\` | ${row.env === undefined ? "" : `\`${row.env}\``} | ${cell(help)} |`;
+    return `| \`${cell(row.flags)}\` | ${[row.env ?? []]
+      .flat()
+      .map((name) => `\`${name}\``)
+      .join(", ")} | ${cell(help)} |`;
   });
   return ["| option | variable | meaning |", "|---|---|---|", ...lines].join("\n");
 }

@@ -4,6 +4,7 @@ import type { ConvertOptions, Request } from "../convert/request.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { RawFlatwrapOptions } from "../wrap/flatwrap/options.ts";
 import {
+  architectureOptions,
   checkOptions,
   etcOptions,
   extensionOptions,
@@ -16,6 +17,8 @@ import {
   prefixOptions,
   publishOptions,
   runOptions,
+  shellImageOptions,
+  shellOptions,
   shipEtcOptions,
   toOption,
   torcxOptionRows,
@@ -57,12 +60,20 @@ Examples:
   $ flixwrap pack --format erofs --os flatcar --enable mytool.service ./tree mytool
 `;
 
-const common = [...extensionOptions, ...packOptions, ...publishOptions, ...checkOptions, ...runOptions];
+const common = [
+  ...extensionOptions,
+  ...packOptions,
+  ...publishOptions,
+  ...checkOptions,
+  ...runOptions,
+  ...shellOptions,
+];
 
 /** `flix IMAGE NAME PATH…` */
 export function flixCommand(session: Session): Command {
   return converter(session, "flix", [
     ...imageOptions,
+    ...shellImageOptions,
     ...imageRunOptions,
     ...prefixOptions,
     ...lateOptions,
@@ -90,6 +101,7 @@ export function flixCommand(session: Session): Command {
 export function flatwrapCommand(session: Session): Command {
   return converter(session, "flatwrap", [
     ...imageOptions,
+    ...shellImageOptions,
     ...imageRunOptions,
     ...prefixOptions,
     ...flatwrapOptionRows,
@@ -116,6 +128,7 @@ export function torcxCommand(session: Session): Command {
   return converter(session, "torcx", [
     ...torcxOptionRows,
     ...imageOptions.slice(-1),
+    ...architectureOptions,
     ...prefixOptions,
     ...etcOptions,
     ...common,
@@ -156,7 +169,7 @@ async function printScan(session: Session, root: string, json: boolean): Promise
 
 /** `flixwrap pack FOLDER NAME` */
 export function packCommand(session: Session): Command {
-  return converter(session, "pack", [...etcOptions, ...common])
+  return converter(session, "pack", [...architectureOptions, ...etcOptions, ...common])
     .description("Pack a folder of one's own as a system extension, with the same finish and the same checks.")
     .argument("<folder>", "its /usr and /opt are packed")
     .argument("<name>", "the extension's name; NAME.raw is written")

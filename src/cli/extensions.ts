@@ -1,6 +1,14 @@
 import { Command } from "commander";
 import type { Finding } from "../extension/check/finding.ts";
-import { jsonOption, sarifOption, toOption, tryOptions, verifyOptions } from "./options.ts";
+import {
+  compareOptions,
+  infoOptions,
+  quietOption,
+  sarifOption,
+  toOption,
+  tryOptions,
+  verifyOptions,
+} from "./options.ts";
 import type { Session } from "./program.ts";
 
 const checkExamples = `
@@ -65,11 +73,68 @@ export function infoCommand(session: Session): Command {
       "Tell what an extension is: its metadata, where it came from, how to make it again, what works from which systemd.",
     )
     .argument("<file>", "an image or a folder");
-  command.addOption(toOption(jsonOption, session.env));
-  return command.action(async (file: string, options: { readonly json?: boolean }) => {
+  for (const row of infoOptions) command.addOption(toOption(row, session.env));
+  return command.action(async (file: string, options: { readonly json?: boolean; readonly files?: boolean }) => {
+    if (options.files) return printFiles(session, file, options.json === true);
     const { describeExtension, wordDescription } = await import("../image/info.ts");
     const description = await describeExtension(file, session.context({ json: options.json === true, quiet: false }));
     session.terminal.out(options.json ? `${JSON.stringify(description)}\n` : wordDescription(description));
+  });
+}
+
+async function printFiles(session: Session, file: string, json: boolean): Promise<void> {
+  const { openExtension } = await import("../image/open.ts");
+  const { listFiles, wordFiles } = await import("../image/listing.ts");
+  const opened = await openExtension(file, session.context({ json, quiet: false }));
+  try {
+    const files = listFiles(opened.rootfs);
+    session.terminal.out(json ? `${JSON.stringify(files)}\n` : wordFiles(files));
+  } finally {
+    opened.close();
+  }
+}
+
+/** `flixwrap compare FIRST SECOND` */
+export function compareCommand(session: Session): Command {
+  const command = new Command("compare")
+    .description(
+      "Compare two extensions path by path (type, mode, owner, target, attributes, content), of any format; exit status 1 when they differ.",
+    )
+    .argument("<first>", "an image or a folder")
+    .argument("<second>", "another one");
+  for (const row of compareOptions) command.addOption(toOption(row, session.env));
+  return command.action(async (first: string, second: string, options: { readonly json?: boolean }) => {
+    const { openExtension } = await import("../image/open.ts");
+    const { compareExtensions, wordDifference } = await import("../image/compare.ts");
+    const context = session.context({ json: options.json === true, quiet: false });
+    const one = await openExtension(first, context);
+    const other = await openExtension(second, context).catch((error: unknown) => {
+      one.close();
+      throw error;
+    });
+    try {
+      const differences = [...compareExtensions(one.rootfs, other.rootfs)];
+      if (options.json) session.terminal.out(`${JSON.stringify(differences)}\n`);
+      else for (const difference of differences) session.terminal.out(`${wordDifference(difference)}\n`);
+      if (differences.length > 0) session.finish(1);
+    } finally {
+      for (const opened of [one, other]) opened.close();
+    }
+  });
+}
+
+/** `flixwrap unpack FILE [FOLDER]` */
+export function unpackCommand(session: Session): Command {
+  const command = new Command("unpack")
+    .description("Write an extension's files into a folder, without a mount and without root.")
+    .argument("<file>", "an image or a folder")
+    .argument("[folder]", "what to make (default: the extension's name)");
+  command.addOption(toOption(quietOption, session.env));
+  return command.action(async (file: string, folder: string | undefined, options: { readonly quiet?: boolean }) => {
+    const { unpackExtension } = await import("../image/unpack.ts");
+    const context = session.context({ json: false, quiet: options.quiet === true });
+    const { path } = await unpackExtension(file, folder, context);
+    session.terminal.out(`${path}\n`);
   });
 }
 

@@ -14,7 +14,8 @@ export { torcxOptionRows } from "../wrap/torcx/options.ts";
 export interface OptionRow {
   readonly flags: string;
   readonly help: string;
-  readonly env?: string;
+  /** The first variable that is set and not empty counts. */
+  readonly env?: string | readonly string[];
   readonly default?: string;
   readonly choices?: readonly string[];
   /** May be given several times; the value is a list. */
@@ -25,6 +26,8 @@ export interface OptionRow {
   readonly group?: string;
   /** Text to value; throws commander's InvalidArgumentError. */
   readonly parse?: (text: string) => unknown;
+  /** Another spelling of the option whose value has this name; --help does not show it. */
+  readonly as?: string;
 }
 
 const parseSeconds = (text: string): number => {
@@ -35,6 +38,20 @@ const parseSeconds = (text: string): number => {
 const parseCount = (text: string): number => {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("wanted a whole number.");
   return Number(text);
+};
+
+/** `64M`: bytes with the suffixes of truncate(1) and mke2fs(8), powers of 1024. */
+const parseSize = (text: string): number => {
+  const match = /^(\d{1,15})([KMGT]?)(?:i?B)?$/i.exec(text);
+  if (match === null) throw new InvalidArgumentError("wanted bytes, or a number with K, M, G or T.");
+  return Number(match[1]) * 1024 ** ["", "K", "M", "G", "T"].indexOf(match[2]!.toUpperCase());
+};
+
+const parseArchitecture = (text: string): string => {
+  if (/^_?any$/.test(text)) return "any";
+  const row = findArchitecture(text);
+  if (row === undefined) throw new InvalidArgumentError("wanted x86-64, arm64 or another architecture, or any.");
+  return row.systemd;
 };
 
 const formatNames = ["squashfs", "erofs", "ext4", "ext2", "btrfs", "ddi", "tar", "dir"];
@@ -58,6 +75,13 @@ const grouped = (group: string, rows: readonly OptionRow[]): readonly OptionRow[
 
 /** What a wrapped program sees. */
 export const flatwrapOptionRows = grouped("What the program sees:", viewRows);
+
+/** The shell tools' switches: what is off is as if it were not given. */
+const parseOn = (text: string): true | undefined => {
+  if (/^(1|true|yes)$/.test(text)) return true;
+  if (/^(0|false|no)$/.test(text)) return undefined;
+  throw new InvalidArgumentError("wanted true or false.");
+};
 
 /** Where the image comes from. */
 export const imageOptions = grouped("The image:", [
@@ -117,6 +141,15 @@ export const extensionOptions = grouped("The extension:", [
   },
   { flags: "--reload-or-restart-unit <unit>", repeatable: true, help: "the same, reloaded where it can be" },
   {
+    flags: "--release-field <key=value>",
+    repeatable: true,
+    help: "one more line of extension-release, such as SYSEXT_VERSION_ID=1.2; it informs, systemd compares only the others",
+  },
+  {
+    flags: "--any-file-name",
+    help: "hosts may merge it under any file name (xattr user.extension-release.strict=0), NAME-VERSION-ARCH.raw included",
+  },
+  {
     flags: "--enable <unit>",
     repeatable: true,
     help: "start this unit on the host, by its own [Install] section; taken from the image when it is no PATH",
@@ -166,8 +199,8 @@ export const packOptions = grouped("The output:", [
   { flags: "--block-size <bytes>", parse: parseCount, help: "bytes of a data block, where the format has a choice" },
   {
     flags: "--size <bytes>",
-    parse: parseCount,
-    help: "bytes of the file system, for ext2 and ext4 (default: as small as may be)",
+    parse: parseSize,
+    help: "bytes of the file system (64M for short), for ext2 and ext4 (default: as small as may be)",
   },
   {
     flags: "--filesystem <name>",
@@ -179,7 +212,7 @@ export const packOptions = grouped("The output:", [
   { flags: "--seed <text>", help: "a DDI's salt and identities come from this text (default: from its content)" },
   {
     flags: "--epoch <seconds>",
-    env: "SOURCE_DATE_EPOCH",
+    env: ["SOURCE_DATE_EPOCH", "EPOCH"],
     default: "0",
     parse: parseSeconds,
     help: "time stamp of every file",
@@ -194,9 +227,64 @@ export const publishOptions = grouped("Beside the output:", [
     flags: "--update-url <url>",
     help: "NAME.transfer and NAME.conf for systemd-sysupdate, from this folder of a server",
   },
+  { flags: "--update-pattern <pattern>", help: "names of the images there (default: NAME-@v-%a.raw)" },
+  {
+    flags: "--update-track <version>",
+    help: "only versions that begin so: v1.31 takes v1.31.5 and never v1.32; the files are NAME-v1.31.transfer and .conf",
+  },
+  {
+    flags: "--update-instances <number>",
+    parse: parseCount,
+    help: "how many versions stay on the host (default: 3)",
+  },
+  { flags: "--update-target <folder>", help: "where they are on the host (default: /opt/extensions/NAME)" },
+  {
+    flags: "--update-link <path>",
+    help: "the link to the newest, which systemd-sysext follows (default: /etc/extensions/NAME.raw)",
+  },
+  {
+    flags: "--best-before <date>",
+    help: "the day (2027-01-31) after which clients warn that SHA256SUMS.NAME is stale",
+  },
   { flags: "--butane", help: "NAME.butane.yaml, which installs it on Flatcar; needs --update-url" },
   { flags: "--sbom", help: "NAME.spdx.json and NAME.cdx.json: the packages whose files are shipped" },
 ]);
+
+/** The architecture, where no image and no program tells it. */
+export const architectureOptions = grouped("The extension:", [
+  {
+    flags: "--arch <architecture>",
+    env: "ARCH",
+    parse: parseArchitecture,
+    help: "ARCHITECTURE= of the hosts that may merge it: x86-64, arm64 and so on in any usual spelling, or any (default: that of its programs)",
+  },
+]);
+
+/** Spellings of the shell tools, kept working. */
+export const shellOptions: readonly OptionRow[] = [
+  { flags: "--force-reload <true|false>", env: "RELOAD", as: "reload", parse: parseOn, help: "`--reload`" },
+  {
+    flags: "--output-file <name>",
+    as: "output",
+    parse: (text) => (text.endsWith(".raw") ? text : `${text}.raw`),
+    help: "`--output`; `.raw` is added once",
+  },
+  {
+    flags: "--ext-fs-size <size>",
+    as: "extFsSize",
+    parse: parseSize,
+    help: "nothing: ext2 and ext4 images are as small as may be, as large as they must be",
+  },
+  {
+    flags: "--sysupdate <true|false>",
+    as: "sysupdate",
+    parse: parseOn,
+    help: "`--update-url`, of Flatcar's server (https://extensions.flatcar.org/extensions/NAME/) when that is not given",
+  },
+];
+export const shellImageOptions: readonly OptionRow[] = [
+  { flags: "--arch <architecture>", as: "platform", parse: parsePlatform, help: "`--platform`" },
+];
 
 /** What is checked before anything is packed. */
 export const checkOptions = grouped("Checks:", [
@@ -244,6 +332,8 @@ export const traceOptions = grouped("What programs load late:", [
   },
 ]);
 
+export const quietOption: OptionRow = { flags: "-q, --quiet", help: "only warnings and errors" };
+
 /** How a run behaves. */
 export const runOptions = grouped("This run:", [
   {
@@ -253,7 +343,7 @@ export const runOptions = grouped("This run:", [
   },
   { flags: "--dry-run", help: "print the plan: every file, where it comes from and why; write nothing" },
   { flags: "--json", help: "machine-readable: the result as one JSON line on stdout, events as JSON lines on stderr" },
-  { flags: "-q, --quiet", help: "only warnings and errors" },
+  quietOption,
 ]);
 
 /** `check` */
@@ -264,6 +354,15 @@ export const verifyOptions: readonly OptionRow[] = [
 ];
 export const sarifOption: OptionRow = { flags: "--sarif", help: "SARIF 2.1.0, which code hosts show" };
 export const jsonOption: OptionRow = { flags: "--json", help: "one JSON line" };
+
+/** `info` */
+export const infoOptions: readonly OptionRow[] = [
+  { flags: "--files", help: "every path with its type, mode, owner, size and link target, instead of the summary" },
+  jsonOption,
+];
+
+/** `compare` */
+export const compareOptions: readonly OptionRow[] = [{ flags: "--json", help: "one JSON array of the differences" }];
 
 /** `try` */
 export const tryOptions: readonly OptionRow[] = [
@@ -371,18 +470,23 @@ export const pruneOptions: readonly OptionRow[] = [
 export function toOption(row: OptionRow, env: Context["env"]): Option {
   const option = new Option(row.flags, row.help);
   if (row.group !== undefined) option.helpGroup(row.group);
+  if (row.as !== undefined) {
+    const name = row.as;
+    option.attributeName = () => name;
+    option.hideHelp();
+  }
   if (row.choices !== undefined) option.choices([...row.choices]);
   if (row.parse !== undefined) option.argParser(row.parse);
   if (row.default !== undefined)
     option.default(row.parse === undefined ? row.default : row.parse(row.default), row.default);
-  if (row.repeatable !== true) {
-    // An empty variable is none: the shell tools wrote ${OS:-_any}.
-    return row.env === undefined || env[row.env] === "" ? option : option.env(row.env);
-  }
+  // An empty variable is none: the shell tools wrote ${OS:-_any}.
+  const names = (typeof row.env === "string" ? [row.env] : (row.env ?? [])).filter((name) => env[name] !== "");
+  const variable = names.find((name) => env[name] !== undefined) ?? names[0];
+  if (row.repeatable !== true) return variable === undefined ? option : option.env(variable);
 
-  const set = env[row.env ?? ""] ?? "";
+  const set = env[variable ?? ""] ?? "";
   const words = (row.isOneWord ? [set] : set.split(/\s+/)).filter((word) => word !== "");
-  if (words.length > 0) option.default(words, `from ${row.env}`);
+  if (words.length > 0) option.default(words, `from ${variable}`);
   // The first one on the command line replaces the default, the others join it.
   return option.argParser((text: string, sofar: unknown) =>
     Array.isArray(sofar) && sofar !== words ? [...(sofar as string[]), text] : [text],

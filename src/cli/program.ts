@@ -4,7 +4,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import { flatwrapCommand, flixCommand, packCommand, torcxCommand } from "./converters.ts";
 import { elfCommand } from "./elf/command.ts";
 import { explainCommand } from "./explain.ts";
-import { checkCommand, infoCommand, tryCommand } from "./extensions.ts";
+import { checkCommand, compareCommand, infoCommand, tryCommand, unpackCommand } from "./extensions.ts";
 import { cacheCommand, pullCommand } from "./images.ts";
 import { bakeCommand, indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
@@ -59,7 +59,7 @@ export async function runProgram(argv: readonly string[], world: World): Promise
 /** The commands under the headings that `--help` shows. */
 const commands: Readonly<Record<string, readonly ((session: Session) => Command)[]>> = {
   "Make extensions:": [flixCommand, flatwrapCommand, torcxCommand, packCommand, bakeCommand],
-  "Look before and after:": [explainCommand, checkCommand, infoCommand, tryCommand],
+  "Look before and after:": [explainCommand, checkCommand, infoCommand, compareCommand, unpackCommand, tryCommand],
   "Recipes and servers:": [listCommand, versionsCommand, recipeCommand, indexCommand],
   "Images:": [pullCommand, cacheCommand],
   "ELF files:": [elfCommand, patchelfCommand],

@@ -17,6 +17,7 @@ import {
   publishOptions,
   releaseOptions,
   runOptions,
+  shellOptions,
   skeletonOptions,
   toOption,
   versionsOptions,
@@ -99,6 +100,7 @@ export function bakeCommand(session: Session): Command {
     ...publishOptions,
     ...checkOptions,
     ...runOptions,
+    ...shellOptions,
   ];
   return withOptions(new Command("bake"), session, rows)
     .description("Make the extension of a recipe.")

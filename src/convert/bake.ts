@@ -1,6 +1,7 @@
 import { dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
+import { parseNotes } from "../extension/release.ts";
 import { usualCacheFolder } from "../oci/cache.ts";
 import {
   finishRecipe,
@@ -78,8 +79,12 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
     refuseChanges(before, planned.lock);
     for (const line of planned.unverified) context.emit({ kind: "warning", message: `not verified: ${line}` });
     const architecture = planned.architecture.systemd;
-    const { os, versionId, sysextLevel, scope, reload, epoch } = options;
-    const release = defined({ os, versionId, sysextLevel, scope, ...(reload ? { reload } : {}) });
+    const { os, versionId, sysextLevel, scope, reload, anyFileName, epoch } = options;
+    const release = {
+      ...defined({ os, versionId, sysextLevel, scope, anyFileName, ...(reload ? { reload } : {}) }),
+      ...defined({ restartUnits: options.restartUnit, reloadOrRestartUnits: options.reloadOrRestartUnit }),
+      ...(options.releaseField === undefined ? {} : { notes: parseNotes(options.releaseField) }),
+    };
     const plan = finishRecipe(planned, { tool: readVersion(), release, ...defined({ epoch }) });
     const shipped = await shipPlan(plan, { name: planned.name, architecture }, options, context);
     if (shipped.file !== undefined && options.locked !== true)

@@ -1,6 +1,6 @@
 import type { Context } from "../core/context.ts";
 import { type FinishedPlan, finishPlan, type FinishOptions } from "../extension/finish.ts";
-import { parseName } from "../extension/release.ts";
+import { parseName, parseNotes } from "../extension/release.ts";
 import type { Image } from "../oci/image.ts";
 import { readVersion } from "../host/version.ts";
 import { chooseArchitecture } from "./architecture.ts";
@@ -38,7 +38,8 @@ export async function convert(request: Request, context: Context): Promise<Outco
     context.emit({ kind: "step", step: "image", detail: [rootfs.description, platform].filter(Boolean).join(" ") });
 
     const converted = converter.plan(rootfs);
-    const architecture = chooseArchitecture(converted.elfs, platform)?.systemd;
+    const { arch = chooseArchitecture(converted.elfs, platform)?.systemd } = options;
+    const architecture = arch === "any" ? undefined : arch;
     for (const message of converted.plan.warnings) context.emit({ kind: "warning", message });
     const plan = finishPlan(converted.plan, finishOptions(request, name, architecture, converted, image));
     if (options.trace !== undefined) {
@@ -80,8 +81,10 @@ function finishOptions(
         reload: options.reload ?? (converter === "torcx" ? true : undefined),
         restartUnits: options.restartUnit,
         reloadOrRestartUnits: options.reloadOrRestartUnit,
+        anyFileName: options.anyFileName,
       }),
       notes: {
+        ...parseNotes(options.releaseField ?? []),
         FLIXWRAP_VERSION: readVersion(),
         ...(image.digest === undefined ? {} : { FLIXWRAP_IMAGE: image.digest }),
       },

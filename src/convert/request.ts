@@ -16,6 +16,8 @@ export interface Request {
 /** The names are those of the command line's options (docs/). */
 export interface ConvertOptions {
   readonly platform?: string;
+  /** systemd's word, or `any`: for folders and Torcx images, whose programs decide otherwise. */
+  readonly arch?: string;
   readonly creds?: string;
   readonly cacheDir?: string;
   readonly tlsVerify?: boolean;
@@ -49,6 +51,9 @@ export interface ConvertOptions {
   readonly reload?: boolean;
   readonly restartUnit?: readonly string[];
   readonly reloadOrRestartUnit?: readonly string[];
+  /** `KEY=VALUE` */
+  readonly releaseField?: readonly string[];
+  readonly anyFileName?: boolean;
   readonly imageVersion?: string;
 
   readonly enable?: readonly string[];
@@ -67,6 +72,14 @@ export interface ConvertOptions {
 
   readonly checksums?: boolean;
   readonly updateUrl?: string;
+  readonly updatePattern?: string;
+  readonly updateTrack?: string;
+  readonly updateInstances?: number;
+  readonly updateTarget?: string;
+  readonly updateLink?: string;
+  readonly bestBefore?: string;
+  /** The shell tools' word for an update URL that is always the same. */
+  readonly sysupdate?: boolean;
   readonly gpgKey?: string;
   readonly butane?: boolean;
   readonly sbom?: boolean;

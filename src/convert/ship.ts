@@ -2,10 +2,11 @@ import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
-import type { NamedText } from "../extension/publish/sysupdate.ts";
+import { formatChecksums } from "../extension/publish/checksums.ts";
+import { type NamedText, planUpdateFiles } from "../extension/publish/sysupdate.ts";
 import { buildTree, type ExtensionTree } from "../extension/tree.ts";
 import { type ImageFile, packTree } from "../pack/pack.ts";
-import { publishImage } from "../pack/publish.ts";
+import { publishImage, type PublishOptions } from "../pack/publish.ts";
 import { defined } from "./defined.ts";
 import type { ConvertOptions } from "./request.ts";
 import { runSmokeTests, smokeTestAlone, type SmokeTest } from "./smoke.ts";
@@ -34,6 +35,7 @@ export async function shipPlan(
   options: ConvertOptions,
   context: Context,
 ): Promise<Shipped> {
+  const update = updateSource(name, options);
   context.emit({ kind: "step", step: "plan", detail: summarise(plan) });
   const tree = buildTree(plan, {
     name,
@@ -57,8 +59,14 @@ export async function shipPlan(
     ...defined({ output, epoch, compression, level, blockSize, size, filesystem, seed, signing }),
   };
   const file = await packTree(tree, request, context);
-  return { file, beside: await publish(file, plan, { name, texts }, options, context) };
+  return { file, beside: await publish(file, plan, { name, texts, update }, options, context) };
 }
+
+type UpdateTexts = {
+  readonly name: string;
+  readonly texts: readonly NamedText[];
+  readonly update: PublishOptions["update"];
+};
 
 function checkAll(tree: ExtensionTree, { check, hostProfile }: ConvertOptions, context: Context): void {
   const options: CheckOptions = defined({ skip: Array.isArray(check) ? check : undefined, hosts: hostProfile });
@@ -73,19 +81,42 @@ function checkAll(tree: ExtensionTree, { check, hostProfile }: ConvertOptions, c
 function publish(
   file: ImageFile,
   plan: FinishedPlan,
-  { name, texts }: { readonly name: string; readonly texts: readonly NamedText[] },
+  { name, texts, update }: UpdateTexts,
   options: ConvertOptions,
   context: Context,
 ): Promise<readonly string[]> {
-  const { checksums, gpgKey, butane, updateUrl } = options;
-  const update = updateUrl === undefined ? undefined : { url: updateUrl };
+  const { checksums, gpgKey, butane, bestBefore } = options;
   const bills = [
     { name: `${name}.spdx.json`, text: plan.spdx },
     { name: `${name}.cdx.json`, text: plan.cycloneDx },
   ];
   const papers = [...(options.sbom ? bills : []), ...(options.butane ? texts : [])];
-  const request = { name, ...defined({ checksums, gpgKey, butane, update }), papers };
+  const request = { name, ...defined({ checksums, gpgKey, butane, bestBefore, update }), papers };
   return publishImage(file, request, context);
+}
+
+/**
+ * Where hosts get newer versions; the shell tools knew but one server. Whatever is wrong with it is told here, before
+ * anything is packed.
+ */
+function updateSource(name: string, options: ConvertOptions): PublishOptions["update"] {
+  const details = defined({
+    pattern: options.updatePattern,
+    track: options.updateTrack,
+    instances: options.updateInstances,
+    target: options.updateTarget,
+    link: options.updateLink,
+  });
+  const usual = options.sysupdate === true ? `https://extensions.flatcar.org/extensions/${name}/` : undefined;
+  const url = options.updateUrl ?? usual;
+  formatChecksums([], options.bestBefore);
+  if (url !== undefined) {
+    planUpdateFiles({ name, url, ...details });
+    return { url, ...details };
+  }
+  const [detail] = Object.keys(details);
+  if (detail !== undefined) throw new FlixwrapError("usage", { what: `--update-${detail} needs --update-url` });
+  return undefined;
 }
 
 function summarise({ actions }: FinishedPlan): string {

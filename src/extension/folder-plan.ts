@@ -10,16 +10,24 @@ import { hierarchies } from "./tree.ts";
  * is written anew.
  */
 export function planFolder(root: Rootfs): Plan {
-  const actions: Action[] = [];
-  for (const top of hierarchies)
-    for (const from of root.walk(rootPath(top))) {
-      if (from.path.startsWith(`${releaseFolder}/`)) continue;
-      actions.push({ kind: "copy", from, to: from.path as string as ExtPath, why: "in the folder" });
-    }
+  const { actions } = planWhole(root);
   const left = root
     .list(rootPath("/"))
     .map((name) => extPath(name))
     .filter((path) => !hierarchies.some((top) => top === path));
   const warnings = left.length === 0 ? [] : [`left out, since only /usr and /opt are merged: ${left.join(", ")}`];
-  return { source: root, actions, warnings };
+  const own = actions.filter(({ to }) => !to.startsWith(`${releaseFolder}/`));
+  return { source: root, actions: own, warnings };
+}
+
+/** Everything in an extension's /usr and /opt as it is, its extension-release included. */
+export function planWhole(root: Rootfs): Plan {
+  const nodes = hierarchies.flatMap((top) => Array.from(root.walk(rootPath(top))));
+  const actions = nodes.map((from): Action => ({
+    kind: "copy",
+    from,
+    to: from.path as string as ExtPath,
+    why: "in the folder",
+  }));
+  return { source: root, actions, warnings: [] };
 }

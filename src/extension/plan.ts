@@ -27,7 +27,12 @@ export type Action =
       readonly edits: readonly string[];
     })
   /** A file made here. */
-  | (Placement & { readonly kind: "write"; readonly content: Uint8Array; readonly mode: number })
+  | (Placement & {
+      readonly kind: "write";
+      readonly content: Uint8Array;
+      readonly mode: number;
+      readonly xattrs?: ReadonlyMap<string, Uint8Array>;
+    })
   | (Placement & { readonly kind: "symlink"; readonly target: string })
   /** A folder with attributes of its own; plain parents need no action. */
   | (Placement & { readonly kind: "directory"; readonly mode: number });

@@ -19,9 +19,14 @@ export interface Release {
   /** Units that a newer systemd (262) restarts, or reloads where they can, after each merge. */
   readonly restartUnits?: readonly string[];
   readonly reloadOrRestartUnits?: readonly string[];
-  /** Informative lines, without meaning to systemd: `FLIXWRAP_IMAGE`. */
+  /** Informative lines, without meaning to systemd: `FLIXWRAP_IMAGE`, `SYSEXT_VERSION_ID`. */
   readonly notes?: Readonly<Record<string, string>>;
+  /** Hosts may merge it under any file name: an xattr says so (systemd 250 and later). */
+  readonly anyFileName?: boolean;
 }
+
+/** `0` lets an image's file name differ from the name in its one extension-release (os-release(5)). */
+export const strictXattr = "user.extension-release.strict";
 
 /** `/usr/lib/extension-release.d`, where systemd looks for {@link planRelease}'s file. */
 export const releaseFolder = extPath("/usr/lib/extension-release.d");
@@ -60,8 +65,29 @@ export function planRelease(release: Release): Action {
     to: extPath(`${releaseFolder}/extension-release.${parseName(release.name)}`),
     content: Buffer.from(formatRelease(release)),
     mode: 0o644,
+    ...(release.anyFileName === true ? { xattrs: new Map([[strictXattr, Buffer.from("0")]]) } : {}),
     why: "tells systemd which hosts the extension fits",
   };
+}
+
+/** Fields with a meaning to systemd; each has an option of its own. */
+const decidingFields = new Set(
+  `ID VERSION_ID SYSEXT_LEVEL SYSEXT_SCOPE ARCHITECTURE EXTENSION_RELOAD_MANAGER EXTENSION_RESTART_UNITS
+  EXTENSION_RELOAD_OR_RESTART_UNITS`.split(/\s+/),
+);
+
+/** `KEY=VALUE` lines of the user's own, the last of each key. @throws FlixwrapError `extension-release`. */
+export function parseNotes(lines: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [, key, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/s.exec(line) ?? [];
+      const bad = (facts: { wanted?: string; hint?: string }): FlixwrapError =>
+        new FlixwrapError("extension-release", { what: "not a line for extension-release", got: line, ...facts });
+      if (key === undefined) throw bad({ wanted: "KEY=VALUE, the key in capital letters" });
+      if (decidingFields.has(key)) throw bad({ hint: `${key} has an option of its own` });
+      return [key, value!];
+    }),
+  );
 }
 
 /** The lines of extension-release, in a fixed order. */

@@ -5,6 +5,7 @@ import { encodeName } from "../core/names.ts";
 import { type ExtPath, baseName, extPath, isWithin, parentOf } from "../core/paths.ts";
 import { overlaySource } from "./overlay.ts";
 import type { Action, Plan } from "./plan.ts";
+import { strictXattr } from "./release.ts";
 
 /** Every node of the extension, ready to be checked and packed. Parents are always present. */
 export interface ExtensionTree {
@@ -43,8 +44,8 @@ export const hierarchies = ["/usr", "/opt"] as const;
 const SETUID = 0o4000;
 const SETGID = 0o2000;
 const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
-/** File capabilities belong to the file; labels and private notes belong to the system it came from. */
-const keptXattrs: ReadonlySet<string> = new Set(["security.capability"]);
+/** File capabilities belong to the file, and whether its name matters to extension-release; labels and private notes belong to the system it came from. */
+const keptXattrs: ReadonlySet<string> = new Set(["security.capability", strictXattr]);
 /** A parent that no action names: as the host's own folders, whatever the umask (a 0700 folder would close /usr). */
 const plainFolder: TreeNode = { type: "directory", mode: 0o755, uid: 0, gid: 0, xattrs: noXattrs };
 
@@ -96,7 +97,13 @@ function buildNode(plan: Plan, action: Action, options: TreeOptions): TreeNode {
   const own = { uid: 0, gid: 0, xattrs: noXattrs };
   switch (action.kind) {
     case "write":
-      return { type: "file", mode: action.mode, ...own, content: memorySource(action.content) };
+      return {
+        type: "file",
+        mode: action.mode,
+        ...own,
+        xattrs: action.xattrs ?? noXattrs,
+        content: memorySource(action.content),
+      };
     case "symlink":
       return { type: "symlink", mode: 0o777, ...own, target: action.target };
     case "directory":

@@ -1,3 +1,4 @@
+import { printable } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 
@@ -24,6 +25,11 @@ export function* compareExtensions(first: Rootfs, second: Rootfs): Iterable<Diff
     }
   }
   for (const path of others.keys()) yield { path, what: "second" };
+}
+
+/** `/usr/bin/x: mode 0755 and 0700, content`, one line without control characters. */
+export function wordDifference({ path, what }: Difference): string {
+  return printable(`${path}: ${typeof what === "string" ? `only in the ${what}` : what.join(", ")}`);
 }
 
 function differences(first: Rootfs, a: RootNode, second: Rootfs, b: RootNode): string[] {

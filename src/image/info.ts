@@ -3,7 +3,8 @@ import { printable } from "../core/errors.ts";
 import { baseName, rootPath } from "../core/paths.ts";
 import { hierarchies } from "../extension/tree.ts";
 import { type Manifest, papersFolder, parseManifest } from "../extension/manifest.ts";
-import { parseRelease, releaseFolder } from "../extension/release.ts";
+import { isLax } from "../extension/check/rules-release.ts";
+import { parseRelease, releaseFolder, strictXattr } from "../extension/release.ts";
 import { isUnitName, unitFolder } from "../extension/units/names.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import { type OpenedExtension, openExtension } from "./open.ts";
@@ -80,7 +81,7 @@ function describeOpened(opened: OpenedExtension): ExtensionInfo {
       .filter((path) => path === `${unitFolder}/${baseName(path)}` && isUnitName(baseName(path))),
     enabled: findEnabled(nodes, rootfs),
     etc: findEtc(files, rootfs),
-    needs: findNeeds(release, nodes, opened.format),
+    needs: findNeeds(release, nodes, opened.format, isLax(releaseNode?.xattrs.get(strictXattr))),
   };
 }
 
@@ -106,12 +107,18 @@ function findEtc(files: readonly RootNode[], rootfs: Rootfs): string[] {
 }
 
 /** NEWS of systemd; what was measured is in docs/pack.md. */
-function findNeeds(release: Readonly<Record<string, string>>, nodes: readonly RootNode[], format: string): Need[] {
+function findNeeds(
+  release: Readonly<Record<string, string>>,
+  nodes: readonly RootNode[],
+  format: string,
+  hasAnyFileName: boolean,
+): Need[] {
   const has = (pattern: RegExp) => nodes.some(({ path }) => pattern.test(path));
   const needs: (Need | false)[] = [
     { systemd: 248, what: "system extensions" },
     has(/\.target\.d\/[^/]+\.conf$/) && { systemd: 249, what: "Upholds= starts its units" },
     release["SYSEXT_SCOPE"] !== undefined && { systemd: 250, what: "SYSEXT_SCOPE= (older ones merge it everywhere)" },
+    hasAnyFileName && { systemd: 250, what: "merged under any file name (older ones want NAME.raw)" },
     format === "ddi" && { systemd: 250, what: "signed disk images" },
     release["ID"] === "_any" && { systemd: 252, what: "ID=_any (older ones refuse it)" },
     release["ARCHITECTURE"] !== undefined && { systemd: 252, what: "ARCHITECTURE= is compared" },

@@ -7,7 +7,9 @@ import { FlixwrapError } from "../core/errors.ts";
 import { wordSystemError } from "../host/system-error.ts";
 import { descriptorSource, sliceSource } from "../oci/file-source.ts";
 import { openFolder } from "../oci/folder-rootfs.ts";
+import { stackLayers } from "../oci/layers.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
+import { readTar } from "../oci/tar.ts";
 import { type FolderInode, treeRootfs } from "../oci/tree.ts";
 import { rootTypes } from "../pack/ddi/ddi.ts";
 import { readGpt } from "../pack/ddi/gpt.ts";
@@ -36,9 +38,22 @@ const readers: Readonly<Partial<Record<Format, Reader>>> = {
   ext4: readExt,
   ext2: readExt,
   ddi: readDdi,
+  tar: readTarTree,
 };
 
 type Reader = (source: ByteSource, name: string) => FolderInode;
+
+/** Files, no layer: a name that begins with `.wh.` is just a name. */
+function readTarTree(source: ByteSource, name: string): FolderInode {
+  try {
+    const stack = stackLayers();
+    stack.applyFiles(readTar(source, name), source, name);
+    return stack.root;
+  } catch (error) {
+    if (error instanceof FlixwrapError) throw damaged(name, error.message);
+    throw error;
+  }
+}
 
 /** The file system in the root partition of a disk image. */
 function readDdi(source: ByteSource, name: string): FolderInode {

@@ -2,15 +2,14 @@ import { access } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { rootPath } from "../core/paths.ts";
 import { planFolder } from "../extension/folder-plan.ts";
-import { releaseFolder } from "../extension/release.ts";
 import { buildTree } from "../extension/tree.ts";
 import { type CommandResult, tryCommand } from "../host/command.ts";
 import { withTempFolder } from "../host/temp.ts";
 import { currentUser } from "../host/user.ts";
 import { stageTree } from "../pack/stage.ts";
 import { type OpenedExtension, openExtension } from "./open.ts";
+import { releaseName } from "./release-name.ts";
 
 /** Extensions to be merged for the time of one command. */
 export interface Trial {
@@ -139,15 +138,6 @@ async function chooseMethod(context: Context): Promise<"sysext" | "overlay"> {
     )
       return "sysext";
   return "overlay";
-}
-
-/** The name in extension-release: what a file is called while it is published is another matter. */
-function releaseName({ rootfs, path }: OpenedExtension): string {
-  const start = "extension-release.";
-  const name = rootfs.list(rootPath(releaseFolder)).find((file) => file.startsWith(start));
-  if (name === undefined)
-    throw new FlixwrapError("pack-no-image", { what: "no extension: it has no extension-release", where: path });
-  return name.slice(start.length);
 }
 
 async function stage({ rootfs }: OpenedExtension, folder: string, context: Context): Promise<void> {

@@ -13,6 +13,7 @@ export interface PublishOptions {
   readonly name: string;
   /** Writes SHA256SUMS.NAME with the image's line. */
   readonly checksums?: boolean;
+  /** The day after which clients warn that SHA256SUMS.NAME is stale; writes it, too. */
   readonly bestBefore?: string;
   /** Signs SHA256SUMS.NAME with this key of GnuPG, detached, as SHA256SUMS.NAME.gpg. */
   readonly gpgKey?: string;
@@ -41,7 +42,7 @@ export async function publishImage(
   const written: string[] = [];
   for (const { name: file, text } of [...transfers, ...butaneOf(image, options, transfers), ...(options.papers ?? [])])
     written.push(await writeText(join(folder, file), text));
-  if (image.sha256 !== undefined && (options.checksums === true || signed)) {
+  if (image.sha256 !== undefined && (options.checksums === true || signed || options.bestBefore !== undefined)) {
     const sums = join(folder, `SHA256SUMS.${name}`);
     const text = formatChecksums([{ name: basename(image.path), sha256: image.sha256 }], options.bestBefore);
     written.push(await writeText(sums, text));

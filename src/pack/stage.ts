@@ -54,15 +54,16 @@ export async function stageTree(
         files.set(node, first ?? goal);
       }
     }
-    const mayXattrs = isRoot || asSeenBy === "namespace";
-    if (mayXattrs) await writeXattrs(tree, folder, isRoot, context);
+    // Notes of the user's own (user.*) anybody may write, everything else means something to the kernel.
+    const may = (name: string) => isRoot || asSeenBy === "namespace" || name.startsWith("user.");
+    await writeXattrs(tree, { folder, may, inNamespace: !isRoot && asSeenBy === "namespace" }, context);
     // Last and from below: making an entry changes its folder's time, and a folder may be closed to its owner.
     for (const [goal, node] of folders.reverse()) {
       if (isRoot) await chown(goal, node.uid, node.gid);
       await chmod(goal, node.mode);
       await lutimes(goal, epoch, epoch);
     }
-    return countLosses(tree, isRoot, mayXattrs);
+    return countLosses(tree, isRoot, may);
   } catch (error) {
     throw wordSystemError(error, "host-stage", "cannot write the extension's folder", `${folder}${at ?? ""}`);
   }
@@ -103,25 +104,30 @@ async function writeContent(file: FileHandle, node: TreeNode & { type: "file" })
 }
 
 /** Node has no setxattr(2): all of them at once through setfattr, in the format of getfattr --dump. */
-async function writeXattrs(tree: ExtensionTree, folder: string, isRoot: boolean, context: Context): Promise<void> {
+async function writeXattrs(
+  tree: ExtensionTree,
+  { folder, may, inNamespace }: { folder: string; may: (name: string) => boolean; inNamespace: boolean },
+  context: Context,
+): Promise<void> {
   const lines: string[] = [];
   for (const [path, node] of tree.nodes) {
-    if (node.xattrs.size === 0) continue;
+    const given = [...node.xattrs].filter(([name]) => may(name));
+    if (given.length === 0) continue;
     const escaped = encodeName(`.${path}`)
       .toString("latin1")
       .replace(/[^!-[\]-~]/g, (byte) => `\\${byte.charCodeAt(0).toString(8).padStart(3, "0")}`);
     lines.push(`# file: ${escaped}`);
-    for (const [name, value] of node.xattrs) lines.push(`${name}=0x${Buffer.from(value).toString("hex")}`);
+    for (const [name, value] of given) lines.push(`${name}=0x${Buffer.from(value).toString("hex")}`);
     lines.push("");
   }
   if (lines.length === 0) return;
   const command = ["setfattr", "--no-dereference", "--restore=-"];
-  const [tool, ...args] = isRoot ? command : ["unshare", "--map-root-user", ...command];
+  const [tool, ...args] = inNamespace ? ["unshare", "--map-root-user", ...command] : command;
   await runCommand(
     {
       tool: tool!,
       package: "attr",
-      purpose: "write file capabilities into a folder",
+      purpose: "write extended attributes into a folder",
       args,
       cwd: folder,
       stdin: Buffer.from(`${lines.join("\n")}\n`),
@@ -130,11 +136,11 @@ async function writeXattrs(tree: ExtensionTree, folder: string, isRoot: boolean,
   );
 }
 
-function countLosses(tree: ExtensionTree, isRoot: boolean, hasXattrs: boolean): StageLosses {
+function countLosses(tree: ExtensionTree, isRoot: boolean, may: (name: string) => boolean): StageLosses {
   const nodes = [...tree.nodes.values()];
   const { uid, gid } = currentUser();
   return {
     owners: isRoot ? 0 : nodes.filter((node) => node.uid !== uid || node.gid !== gid).length,
-    xattrs: hasXattrs ? 0 : nodes.filter((node) => node.xattrs.size > 0).length,
+    xattrs: nodes.filter(({ xattrs }) => [...xattrs.keys()].some((name) => !may(name))).length,
   };
 }

@@ -3,7 +3,7 @@ import type { Subject } from "./subject.ts";
 import { FlixwrapError } from "../../core/errors.ts";
 import { rootPath } from "../../core/paths.ts";
 import { findArchitecture } from "../../core/architectures.ts";
-import { parseName } from "../release.ts";
+import { parseName, strictXattr } from "../release.ts";
 
 /** Words of ARCHITECTURE= (UAPI.4), besides `_any`. */
 const architectureWords = new Set(
@@ -35,7 +35,7 @@ export function* checkReleaseName({ fileName, releases }: Subject): Iterable<Fin
   const [first] = files;
   if (byRule !== undefined) yield found("release-name-new", "note", undefined, { fileName, name: byRule });
   // 250: the only release file may have any name when its xattr says so.
-  else if (files.length === 1 && isLax(first!.node.xattrs.get("user.extension-release.strict"))) return;
+  else if (files.length === 1 && isLax(first!.node.xattrs.get(strictXattr))) return;
   else {
     // `NAME-VERSION-ARCH.raw` is how images are published; it is merged under NAME.raw.
     const published = names.find((name) => fileName.startsWith(`${name}-`));
@@ -47,7 +47,8 @@ export function* checkReleaseName({ fileName, releases }: Subject): Iterable<Fin
   }
 }
 
-function isLax(value: Uint8Array | undefined): boolean {
+/** Whether the attribute's value means no (systemd's parse_boolean). */
+export function isLax(value: Uint8Array | undefined): boolean {
   return value !== undefined && /^(0|n|no|f|false|off)\0?$/i.test(Buffer.from(value).toString("latin1"));
 }
 

@@ -24,7 +24,7 @@ export const wordings = {
     title: "File name and extension-release agree",
     message: ({ fileName, names, wanted }) =>
       `${fileName} makes systemd look for extension-release.${wanted}, the extension has ${names}: it answers "No medium found" or passes it over`,
-    hint: "install it as /etc/extensions/NAME.raw, or as a link of that name to the versioned file",
+    hint: "install it as /etc/extensions/NAME.raw, or as a link of that name to the versioned file; or make it with --any-file-name",
   },
   "release-name-new": {
     title: "File name needs a newer systemd",
