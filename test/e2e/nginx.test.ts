@@ -2,10 +2,13 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
-import { busyboxHost, merge } from "../support/isolated-host.ts";
+import { busyboxHost, glibcHost, merge } from "../support/isolated-host.ts";
 import { flixwrap, scratch, sh } from "../support/program.ts";
 
-test("Debian's nginx converts with its unit and its pages, and serves one on a host without any library", () => {
+test.each([
+  ["without any library", busyboxHost],
+  ["with a newer glibc", (root: string) => glibcHost(root, "trixie")],
+])("Debian's nginx converts with its unit and its pages, and serves one on a host %s", (_, makeHost) => {
   const work = scratch();
   const root = debianRoot(["nginx-light"]);
   const unit = sh(`cd ${root} && find . -path '*/systemd/system/nginx.service'`).trim().slice(1);
@@ -22,7 +25,7 @@ test("Debian's nginx converts with its unit and its pages, and serves one on a h
     readFileSync(join(root, unit), "utf8").replaceAll("=/usr/sbin/nginx", "=/usr/bin/nginx"),
   );
 
-  const host = busyboxHost(join(work, "host"));
+  const host = makeHost(join(work, "host"));
   merge(host, extension);
   mkdirSync(join(work, "nginx-run"));
   const config = join(work, "nginx.conf");

@@ -59,6 +59,11 @@ function machineSources(): [string, string][] {
   return files.map((path) => [
     path.slice(1).replaceAll("/", "-"),
     readFileSync(path, "utf8")
+      // Mirrors may lack the sources of security updates; any version of a source serves.
+      .replace(/^deb .*security.*$/gm, "")
+      .split(/\n(?=\n)/)
+      .filter((stanza) => !/^URIs:.*security/m.test(stanza))
+      .join("\n")
       .replace(/^Types:.*$/gm, "Types: deb-src")
       .replace(/^deb(-src)? /gm, "deb-src "),
   ]);

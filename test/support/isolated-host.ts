@@ -19,6 +19,12 @@ interface HostRun {
   readonly prefix?: readonly string[];
 }
 
+/** No host at all: where an extension is laid, there is nothing but its own files, /proc, /dev and /tmp. */
+export function bareHost(root: string): Host {
+  for (const folder of ["proc", "dev", "tmp", "usr"]) mkdirSync(join(root, folder), { recursive: true });
+  return hostAt(root);
+}
+
 /** A host without any library: static busybox in /usr/bin with all its applets, nothing else. */
 export function busyboxHost(root: string): Host {
   for (const folder of ["etc", "proc", "dev", "tmp", "run", "usr/bin", "usr/lib"]) {
@@ -63,7 +69,7 @@ function furnish(root: string): Host {
 
 /** Lays a staged extension (a folder with usr/) over the host's own files, as the merge would; by hard links. */
 export function merge(host: Host, extension: string): void {
-  execFileSync("cp", ["-al", "--", `${join(extension, "usr")}/.`, join(host.root, "usr")]);
+  execFileSync("cp", ["-alf", "--", `${join(extension, "usr")}/.`, join(host.root, "usr")]);
   if (existsSync(join(extension, "opt"))) execFileSync("cp", ["-al", "--", join(extension, "opt"), host.root]);
 }
 
