@@ -119,7 +119,8 @@ async function demultiplexed(
   output.on("error", () => both.end());
   let rest = "";
   for await (const chunk of both) {
-    const lines = (rest + String(chunk)).split("\n");
+    // A lone CR is how progress is drawn over itself.
+    const lines = (rest + String(chunk)).split(/\r?\n|\r/);
     rest = lines.pop()!.slice(0, 4096);
     for (const line of lines) onLine(printable(line));
   }

@@ -16,7 +16,8 @@ export interface TestRegistry {
   push(folder: string, name: string, options?: { readonly architecture?: string }): string;
 }
 
-export async function startRegistry(): Promise<TestRegistry> {
+/** `settings`: more lines of its configuration; `auth: …`. */
+export async function startRegistry(settings: readonly string[] = []): Promise<TestRegistry> {
   const work = scratch();
   const port = await freePort();
   const address = `localhost:${port}`;
@@ -27,6 +28,7 @@ export async function startRegistry(): Promise<TestRegistry> {
       "log: { level: error }",
       `storage: { filesystem: { rootdirectory: ${work}/data }, delete: { enabled: true } }`,
       `http: { addr: "127.0.0.1:${port}" }`,
+      ...settings,
     ].join("\n"),
   );
   // A file, not a pipe: tests that wait synchronously for a program read it all the same.
