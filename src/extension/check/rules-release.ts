@@ -16,9 +16,10 @@ const architectureWords = new Set(
 /** How systemd of a version derives from a file's name the name it looks for. */
 export function namesOf(fileName: string): { readonly exact: string; readonly later: readonly string[] } {
   const exact = fileName.replace(/\.raw$/, "");
-  // systemd 255: the class suffix; 257 [measured]: a version after `_`.
+  // systemd 255: the class suffix; 257: all from the first `_` on (a version), so that a name with a `_` of its own
+  // cannot have one (test/run/names-live).
   const bare = exact.replace(/\.sysext$/, "");
-  return { exact, later: [bare, bare.replace(/_[^_]*$/, "")].filter((name) => name !== exact) };
+  return { exact, later: [bare, bare.replace(/_.*$/, "")].filter((name) => name !== exact) };
 }
 
 /** There is one, and its name is the one that systemd looks for. */
