@@ -17,7 +17,7 @@ export interface MissingSymbol {
 }
 
 interface Symbols {
-  readonly wanted: readonly { readonly name: string; readonly version?: string }[];
+  readonly wanted: readonly { readonly name: string; readonly version?: string; readonly elsewhere: boolean }[];
   /** Name -> the versions it is defined in; `undefined` among them stands for "without version". */
   readonly defined: ReadonlyMap<string, readonly (string | undefined)[]>;
   /** Has DT_VERDEF, so that a version asked for must match. */
@@ -44,8 +44,11 @@ export function checkSymbols(closure: Closure): readonly MissingSymbol[] {
   for (const process of closure.processes) {
     const scope = [...new Set([...process.objects, process.loader])].map(symbolsOf);
     for (const object of process.objects) {
-      for (const wanted of symbolsOf(object).wanted) {
-        if (scope.some((symbols) => serves(symbols, wanted, process.family))) continue;
+      const own = symbolsOf(object);
+      for (const wanted of own.wanted) {
+        const serving = (symbols: Symbols): boolean =>
+          (symbols !== own || !wanted.elsewhere) && serves(symbols, wanted, process.family);
+        if (scope.some(serving)) continue;
         const missing = { ...wantedOf(wanted), object, main: process.main };
         found.set(`${object}\0${wanted.name}\0${wanted.version ?? ""}`, missing);
       }
@@ -86,7 +89,7 @@ function readSymbols(file: ElfFile): Symbols {
   };
   const wanted = readReferences(elf)
     .filter(({ name, binding }) => name !== "" && binding !== STB.LOCAL && binding !== STB.WEAK)
-    .map(({ name, version }) => withVersion(name, version));
+    .map(({ name, version, elsewhere }) => ({ ...withVersion(name, version), elsewhere }));
   const defined = new Map<string, (string | undefined)[]>();
   for (const { name, defined: isDefined, binding, version } of readDynamicSymbols(elf)) {
     if (!isDefined || binding === STB.LOCAL) continue;

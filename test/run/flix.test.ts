@@ -314,6 +314,22 @@ describe("what would fail on the host fails now", () => {
     expect(ended.stderr).toMatch(/gone.*needed by \/usr\/bin\/app/);
     expect(ended.status).toBe(1);
   });
+
+  test("data of a library that the program has room for, and the library has it no more", () => {
+    const source = `#include <stdio.h>\nextern int gone;\nint main(void) { printf("%d\\n", gone); }`;
+    const library = (name: string): string[] => [`int ${name} = 3;`, "-shared", "-fPIC", "-Wl,-soname,libs.so"];
+    const fixture = new Fixture();
+    const compile = (path: string, [code = "", ...flags]: readonly string[]): Fixture =>
+      fixture.compile(path, code, ...flags);
+    compile("/usr/lib/libs.so", library("gone"));
+    compile("/usr/bin/app", [source, "-fno-pic", "-no-pie", "@/usr/lib/libs.so"]);
+    expect(sh(`readelf -rW ${fixture.root}/usr/bin/app`)).toMatch(/R_\w+_COPY .* gone/);
+    expect(fixture.run(["/usr/bin/app"], ["/usr/bin/app"]).stdout).toBe("3\n");
+    compile("/usr/lib/libs.so", library("other"));
+    const { ended } = fixture.flix("/usr/bin/app");
+    expect(ended.stderr).toMatch(/defined nowhere.*\n.*gone, needed by \/usr\/bin\/app/);
+    expect(ended.status).toBe(1);
+  });
 });
 
 test("--prefix chooses the place of the private files", () => {
