@@ -16,7 +16,7 @@ Examples:
 
 const forms = ["json", "dot", "html"] as const;
 
-type Options = Pick<ConvertOptions, "platform" | "creds" | "cacheDir" | "lib" | "dlopen"> &
+type Options = Pick<ConvertOptions, "platform" | "creds" | "cacheDir" | "lib" | "dlopen" | "hwcaps"> &
   Readonly<Partial<Record<(typeof forms)[number], true>>>;
 
 /** `flixwrap explain IMAGE PATH…`, also as `flix explain`. */

@@ -314,6 +314,12 @@ export const lateOptions = grouped("What programs load late:", [
     default: "recommended",
     help: "how much of what the programs and libraries themselves declare to load late (.note.dlopen) comes along",
   },
+  {
+    flags: "--hwcaps <which>",
+    choices: ["all", "baseline"],
+    default: "all",
+    help: "variants of libraries for newer processors (glibc-hwcaps): all that the image has, or none",
+  },
 ]);
 
 /** How `explain` tells it. */

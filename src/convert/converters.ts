@@ -50,8 +50,8 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
     return {
       open: imageOpener(source, options),
       plan(rootfs) {
-        const { lib: libraries, dlopen } = options;
-        const plan = planFlix(rootfs, parsed, { name, prefix, ...defined({ libraries, dlopen }) });
+        const { lib: libraries, dlopen, hwcaps } = options;
+        const plan = planFlix(rootfs, parsed, { name, prefix, ...defined({ libraries, dlopen, hwcaps }) });
         return { plan, elfs: plan.closure.objects.map(({ elf }) => elf), privateFolder: join(prefix, name) };
       },
     };

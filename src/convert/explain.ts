@@ -10,7 +10,7 @@ import type { ConvertOptions } from "./request.ts";
 export async function explainImage(
   source: string,
   paths: readonly RootPath[],
-  options: Pick<ConvertOptions, "platform" | "creds" | "cacheDir" | "lib" | "dlopen">,
+  options: Pick<ConvertOptions, "platform" | "creds" | "cacheDir" | "lib" | "dlopen" | "hwcaps">,
   context: Context,
 ): Promise<Explanation> {
   const opened = await openImage(parseReference(source), { ...options, context });
@@ -18,6 +18,7 @@ export async function explainImage(
     return explain(opened.rootfs, paths, {
       ...(options.lib === undefined ? {} : { libraries: options.lib }),
       ...(options.dlopen === undefined ? {} : { dlopen: options.dlopen }),
+      ...(options.hwcaps === undefined ? {} : { hwcaps: options.hwcaps }),
     });
   } finally {
     opened.close();

@@ -86,5 +86,6 @@ export interface ConvertOptions {
 
   readonly lib?: readonly string[];
   readonly dlopen?: DlopenLevel;
+  readonly hwcaps?: "all" | "baseline";
   readonly flatwrap?: RawFlatwrapOptions;
 }

@@ -19,7 +19,7 @@ export interface Process {
   readonly main: RootPath;
   readonly loader: RootPath;
   readonly family: "glibc" | "musl";
-  /** `glibc-hwcaps` levels of the processor, best first. */
+  /** `glibc-hwcaps` levels of the processor, best first; none when all load the same. */
   readonly levels: readonly string[];
   /** Real paths in the order of the search for symbols: the program first, breadth first. */
   readonly objects: readonly RootPath[];

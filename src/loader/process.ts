@@ -15,6 +15,13 @@ export interface LateRequest {
   readonly why: string;
 }
 
+/** A process, and how it came about. */
+export interface LoadedProcess {
+  readonly process: Process;
+  /** Something was found in a `glibc-hwcaps` sub-folder. */
+  readonly metVariant: boolean;
+}
+
 /** One object in the simulated process (glibc's link_map, musl's struct dso). */
 interface Loaded extends Asker {
   readonly loadedBy?: Loaded;
@@ -38,13 +45,14 @@ export function loadProcess(
   program: Asker,
   closure: GrowingClosure,
   late: (object: Asker) => readonly LateRequest[],
-): Process {
+): LoadedProcess {
   const { facts } = world;
   const { policy } = facts;
   const main: Loaded = { node: program.node, elf: program.elf, openedAs: program.openedAs };
   const loader: Loaded = { node: facts.node, elf: facts.elf, openedAs: facts.path };
   const known = new LoadedNames(policy, loader);
   const files = new Map<string, Loaded>();
+  let metVariant = false;
   for (const object of [main, loader]) {
     files.set(object.node.identity, object);
     known.addSoname(object);
@@ -78,6 +86,7 @@ export function loadProcess(
       if (absent === "missing") closure.miss({ name: written, neededBy, searched: result.searched });
       return undefined;
     }
+    metVariant ||= result.openedAs.includes("/glibc-hwcaps/");
     if (result.rule.kind === "conf") closure.warn(wordConfOnly(name, asker));
     const same = files.get(result.node.identity);
     if (same === undefined && isTwinOfLoader(world, result.elf)) return tell(request, loader, { kind: "loaded" });
@@ -130,13 +139,14 @@ export function loadProcess(
     for (const request of late(object)) place(loadLate(object, request));
     askAll();
   }
-  return {
+  const process: Process = {
     main: main.node.path,
     loader: loader.node.path,
     family: policy.family,
     levels: world.levels,
     objects: order.map(({ node }) => node.path),
   };
+  return { process, metVariant };
 }
 
 const wordConfOnly = (name: string, { node }: Asker): string =>

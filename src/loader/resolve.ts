@@ -11,7 +11,7 @@ import { indexFolders } from "./ldconfig.ts";
 import { openLoaders } from "./loaders.ts";
 import { openLocator } from "./locate.ts";
 import { openObjects } from "./objects.ts";
-import { type LateRequest, loadProcess } from "./process.ts";
+import { type LateRequest, type LoadedProcess, loadProcess } from "./process.ts";
 import type { Asker, SearchWorld } from "./world.ts";
 
 export interface ResolveOptions {
@@ -60,7 +60,8 @@ export function resolveClosure(rootfs: Rootfs, programs: readonly RootPath[], op
     ...(options.late?.(object) ?? []),
   ];
   const load = (object: Asker, facts: LoaderFacts): void => {
-    for (const levels of processorsOf(facts, options)) {
+    const processors = processorsOf(facts, options);
+    const loadOn = (levels: readonly string[]): LoadedProcess => {
       const world: SearchWorld = {
         facts,
         levels,
@@ -68,8 +69,12 @@ export function resolveClosure(rootfs: Rootfs, programs: readonly RootPath[], op
         openObject: (node) => objects.open(node, facts.elf),
         conf: () => indexFolders(rootfs, facts, (node) => objects.open(node, facts.elf)),
       };
-      closure.addProcess(loadProcess(world, object, closure, late));
-    }
+      return loadProcess(world, object, closure, late);
+    };
+    // The best processor looks wherever the others look: when it met no variant, they load the same.
+    const best = processors.length > 1 ? loadOn(processors.at(-1)!) : undefined;
+    if (best !== undefined && !best.metVariant) return closure.addProcess({ ...best.process, levels: [] });
+    for (const levels of processors) closure.addProcess(loadOn(levels).process);
   };
 
   for (const path of programs) {

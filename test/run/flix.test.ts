@@ -172,6 +172,54 @@ describe("libraries are found as in the image", () => {
   });
 });
 
+describe.runIf(process.arch === "x64")("variants for newer processors (glibc-hwcaps)", () => {
+  const variant = (level: string, value: number, ...flags: string[]) =>
+    [`/opt/glibc-hwcaps/x86-64-v${level}/libv.so.1`, "v", value, ...flags] as const;
+  const fixture = (): Fixture =>
+    new Fixture()
+      .library("/usr/lib/libw.so.1", "w", 1)
+      .library("/opt/libv.so.1", "v", 1)
+      .library(...variant("2", 2))
+      // The variant needs more than the library that every processor loads.
+      .library(...variant("3", 3, "-Wl,--no-as-needed", "@/usr/lib/libw.so.1"))
+      .compile("/usr/bin/app", call("v"), "@/opt/libv.so.1", "-Wl,-rpath,/opt");
+  const best = (): number => {
+    const help = sh(`${loader} --help`);
+    return [3, 2, 1].find((level) => level === 1 || help.includes(`x86-64-v${level} (supported, searched)`))!;
+  };
+  const privateLoader = `/usr/lib/flixwrap/x${loader}`;
+
+  test("all come along, and each processor loads its own", () => {
+    const made = fixture();
+    expect(made.run(["/usr/bin/app"], ["/usr/bin/app"]).stdout).toBe(`${best()}\n`);
+    for (const [mask, value] of [
+      ["x86-64-v3:x86-64-v2", best()],
+      ["x86-64-v2", Math.min(2, best())],
+      ["none", 1],
+    ] as const) {
+      const ended = made.run(["/usr/bin/app"], [privateLoader, "--glibc-hwcaps-mask", mask, "/usr/bin/app"]);
+      expect([mask, ended.stdout]).toEqual([mask, `${value}\n`]);
+    }
+    const { folder } = made.flix("/usr/bin/app");
+    expect(sh(`find ${folder} -name 'lib[vw].so.1' | wc -l`).trim()).toBe("4");
+  });
+
+  test("or none of them, and what they alone need stays away", () => {
+    const made = fixture();
+    const words = ["--hwcaps", "baseline", "/usr/bin/app"];
+    expect(made.run(words, ["/usr/bin/app"]).stdout).toBe("1\n");
+    expect(sh(`find ${made.flix(...words).folder} -name 'lib[vw].so.1' | wc -l`).trim()).toBe("1");
+  });
+
+  test("what only a variant lacks is told, too", () => {
+    const made = fixture();
+    sh(`rm ${made.root}/usr/lib/libw.so.1`);
+    expect(made.flix("--hwcaps", "baseline", "/usr/bin/app").ended.status).toBe(0);
+    const { ended } = made.flix("/usr/bin/app");
+    expect([ended.status, ended.stderr]).toEqual([1, expect.stringMatching(/libw\.so\.1/)]);
+  });
+});
+
 describe("entries", () => {
   test("a link arrives as a working program under its own name", () => {
     const fixture = new Fixture()

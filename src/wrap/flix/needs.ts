@@ -10,6 +10,8 @@ export interface LateOptions {
   readonly libraries?: readonly string[];
   /** How much of what objects declare in `.note.dlopen` comes along. */
   readonly dlopen?: DlopenLevel;
+  /** Which `glibc-hwcaps` variants of libraries come along, for newer processors: all of them by default. */
+  readonly hwcaps?: "all" | "baseline";
 }
 
 /**
@@ -26,6 +28,7 @@ export function resolveSelection(
   const late = [...new Set((options.libraries ?? []).flatMap((pattern) => findLibraries(rootfs, pattern)))];
   return resolveClosure(rootfs, pathsOf(selection, "program"), {
     libraries: pathsOf(selection, "library"),
+    hwcaps: options.hwcaps ?? "all",
     ...(options.dlopen === undefined ? {} : { dlopen: options.dlopen }),
     late: (object) => [
       ...knownRequests(rootfs, object),

@@ -38,7 +38,8 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
   const closure = resolveSelection(rootfs, selection, options);
   verifyClosure(closure);
 
-  const layout: Layout = { closure, graph: buildGraph(closure), sysroot, selection, explicit: new Set() };
+  const { hwcaps = "all" } = options;
+  const layout: Layout = { closure, graph: buildGraph(closure), sysroot, selection, hwcaps, explicit: new Set() };
   const warnings = [...selection.warnings, ...closure.warnings, ...warnOfPlugins(rootfs, closure, selection)];
   const plan = (actions: readonly Action[]): FlixPlan => ({ source: rootfs, actions, warnings, closure });
 
@@ -59,6 +60,7 @@ export interface Layout {
   readonly graph: NeedGraph;
   readonly sysroot: Sysroot;
   readonly selection: Selection;
+  readonly hwcaps: NonNullable<FlixOptions["hwcaps"]>;
   /** Objects that must name the folders of their direct needs themselves. */
   readonly explicit: ReadonlySet<RootPath>;
 }

@@ -19,7 +19,7 @@ export interface Misdirected {
  * sealed loaders, the new run paths, musl's path files. Every request must lead to the file it led to in the
  * image. What the plan forgot, or what would be looked for on the host, shows here and not on somebody's node.
  */
-export function provePlan(plan: FlixPlan, { closure, selection }: Layout): readonly Misdirected[] {
+export function provePlan(plan: FlixPlan, { closure, selection, hwcaps }: Layout): readonly Misdirected[] {
   const read = new Map(closure.objects.map(({ node, elf }) => [node.path, elf]));
   const origin = new Map<string, RootPath>();
   const unchanged = new Map<string, ElfFile>();
@@ -37,6 +37,7 @@ export function provePlan(plan: FlixPlan, { closure, selection }: Layout): reado
   const planned = resolveClosure(extension, chosen("program"), {
     libraries: chosen("library"),
     dlopen: "none",
+    hwcaps,
     late: ({ node }) => late.get(origin.get(node.path)!) ?? [],
     // The same bytes say the same.
     readObject: (node) => unchanged.get(node.path),
@@ -45,7 +46,7 @@ export function provePlan(plan: FlixPlan, { closure, selection }: Layout): reado
   const wanted = requestsOf(closure, (path) => path);
   const got = requestsOf(planned, (path) => origin.get(path));
   return [...wanted]
-    .filter(([key, { answers }]) => [...answers].join() !== [...(got.get(key)?.answers ?? [])].join())
+    .filter(([key, { answers }]) => list(answers) !== list(got.get(key)?.answers ?? []))
     .map(([key, { neededBy, name, answers }]) => ({
       neededBy,
       name,
@@ -53,6 +54,8 @@ export function provePlan(plan: FlixPlan, { closure, selection }: Layout): reado
       wanted: [...answers].join(" or "),
     }));
 }
+
+const list = (paths: Iterable<RootPath>): string => [...paths].toSorted().join();
 
 /** What each object loaded by dlopen(3) in the image. A path of the image is none of the host: its file name is asked for. */
 function lateRequests({ objects }: Closure): ReadonlyMap<RootPath, readonly LateRequest[]> {

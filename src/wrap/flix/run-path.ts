@@ -1,4 +1,4 @@
-import { type ExtPath, parentOf } from "../../core/paths.ts";
+import { baseName, type ExtPath, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import type { ElfEdits } from "../../elf/index.ts";
 import type { LoadedObject } from "../../loader/closure.ts";
 import type { NeedGraph } from "./graph.ts";
@@ -52,7 +52,12 @@ export function setRunPath(libraries: readonly LoadedObject[], sysroot: Sysroot)
 /** Where the sysroot has the given libraries, each folder once. */
 export function foldersOf(objects: readonly LoadedObject[], sysroot: Sysroot): readonly ExtPath[] {
   const libraries = objects.filter(({ role }) => role === "library");
-  return [...new Set(libraries.flatMap(({ foundAs }) => foundAs.map((path) => parentOf(sysroot.mirrorFound(path)))))];
+  // Its glibc-hwcaps sub-folders belong to a folder: the loader looks there first, if the processor can.
+  const folderOf = (path: RootPath): RootPath => rootPath(parentOf(path).replace(/\/glibc-hwcaps\/[^/]+$/, ""));
+  const places = libraries.flatMap(({ foundAs }) =>
+    foundAs.map((path) => sysroot.mirrorFound(join(folderOf(path), baseName(path)))),
+  );
+  return [...new Set(places.map((place) => parentOf(place)))];
 }
 
 const hasRunPath = ({ elf }: LoadedObject): boolean => elf.rpath !== undefined || elf.runpath !== undefined;
