@@ -322,6 +322,15 @@ export const lateOptions = grouped("What programs load late:", [
   },
 ]);
 
+/** What programs start. */
+export const startedOptions = grouped("What programs load late:", [
+  {
+    flags: "--with-binaries <pattern>",
+    repeatable: true,
+    help: "programs that the programs start by a compiled-in path: a path of the image, or a pattern such as '/usr/lib/git-core/*'; each is served as an entry and stands at its own path",
+  },
+]);
+
 /** How `explain` tells it. */
 export const explainOptions: readonly OptionRow[] = [
   { flags: "--json", help: "one JSON document: files with their needs, rules, packages and sizes" },

@@ -50,8 +50,9 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
     return {
       open: imageOpener(source, options),
       plan(rootfs) {
-        const { lib: libraries, dlopen, hwcaps } = options;
-        const plan = planFlix(rootfs, parsed, { name, prefix, ...defined({ libraries, dlopen, hwcaps }) });
+        const { lib: libraries, withBinaries: binaries, dlopen, hwcaps } = options;
+        const wanted = defined({ libraries, binaries, dlopen, hwcaps });
+        const plan = planFlix(rootfs, parsed, { name, prefix, ...wanted });
         return { plan, elfs: plan.closure.objects.map(({ elf }) => elf), privateFolder: join(prefix, name) };
       },
     };

@@ -87,5 +87,6 @@ export interface ConvertOptions {
   readonly lib?: readonly string[];
   readonly dlopen?: DlopenLevel;
   readonly hwcaps?: "all" | "baseline";
+  readonly withBinaries?: readonly string[];
   readonly flatwrap?: RawFlatwrapOptions;
 }

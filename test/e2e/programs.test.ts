@@ -24,7 +24,7 @@ const rows: readonly Row[] = [
   },
   {
     name: "git",
-    paths: ["/usr/bin/git", "/usr/lib/git-core", "/usr/share/git-core"],
+    paths: ["/usr/bin/git", "--with-binaries", "/usr/lib/git-core/*", "/usr/share/git-core"],
     job: "cd /tmp && git init -q a && cd a && git config user.email a@b && git config user.name n && echo x >f && git add f && git commit -qm message && cd .. && git clone -q file:///tmp/a b && cat b/f && git -C b log --format=%s",
     output: /^x\nmessage$/,
   },

@@ -1,9 +1,9 @@
-import { minimatch } from "minimatch";
 import { FlixwrapError } from "../../core/errors.ts";
 import { baseName, join, type RootPath, rootPath } from "../../core/paths.ts";
 import { type ElfFile, isElf, readDefinedVersions, readElf } from "../../elf/index.ts";
 import type { LateRequest, LoadedObject } from "../../loader/index.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
+import { matchNodes } from "./patterns.ts";
 
 /** What a well-known object loads by dlopen(3) without declaring it, by names that the loader's search finds. */
 interface KnownLoad {
@@ -72,13 +72,8 @@ function nssServices(rootfs: Rootfs): readonly string[] {
  * @throws FlixwrapError `wrap-lib-missing` when nothing matches.
  */
 export function findLibraries(rootfs: Rootfs, pattern: string): readonly RootPath[] {
-  const start = rootPath(pattern.split("/").slice(0, firstMagic(pattern)).join("/"));
   const found: RootPath[] = [];
-  const folder = rootfs.resolve(start);
-  for (const node of folder === undefined ? [] : rootfs.walk(folder.path)) {
-    // Names below a linked folder match as they are written.
-    const written = folder!.path === start ? node.path : rootPath(start + node.path.slice(folder!.path.length));
-    if (!minimatch(written, pattern, { dot: true })) continue;
+  for (const node of matchNodes(rootfs, pattern)) {
     const file = rootfs.resolve(node.path);
     if (file?.type !== "file" || !isElf(rootfs.open(file))) continue;
     found.push(node.path);
@@ -95,8 +90,3 @@ export function findLibraries(rootfs: Rootfs, pattern: string): readonly RootPat
     wanted: "an absolute path or pattern such as /usr/lib/*/libfoo.so*",
   });
 }
-
-const firstMagic = (pattern: string): number => {
-  const at = pattern.split("/").findIndex((part) => /[*?[\]{}()!+@]/.test(part));
-  return at < 0 ? pattern.split("/").length : at;
-};

@@ -6,6 +6,7 @@ import { type Closure, type LoadedObject, loaderFamily } from "../../loader/inde
 import type { Rootfs } from "../../oci/rootfs.ts";
 import type { Entry } from "../entry.ts";
 import { relativeLink } from "../links.ts";
+import { warnOfStarted } from "./binaries.ts";
 import { buildGraph, type NeedGraph } from "./graph.ts";
 import { sealLoader } from "./loaders.ts";
 import { type LateOptions, resolveSelection } from "./needs.ts";
@@ -21,6 +22,8 @@ export interface FlixOptions extends LateOptions {
   readonly name: string;
   /** Folder for the private files; they go to `PREFIX/NAME`. */
   readonly prefix: ExtPath;
+  /** Paths or patterns of programs that the entries start: each comes along at its own path. */
+  readonly binaries?: readonly string[];
 }
 
 /** What Flix plans, and the closure it rests on. */
@@ -34,13 +37,18 @@ export interface FlixPlan extends Plan {
  */
 export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: FlixOptions): FlixPlan {
   const sysroot = sysrootAt(join(options.prefix, options.name), rootfs);
-  const selection = selectEntries(rootfs, entries, sysroot);
+  const selection = selectEntries(rootfs, entries, sysroot, options.binaries);
   const closure = resolveSelection(rootfs, selection, options);
   verifyClosure(closure);
 
   const { hwcaps = "all" } = options;
   const layout: Layout = { closure, graph: buildGraph(closure), sysroot, selection, hwcaps, explicit: new Set() };
-  const warnings = [...selection.warnings, ...closure.warnings, ...warnOfPlugins(rootfs, closure, selection)];
+  const warnings = [
+    ...selection.warnings,
+    ...closure.warnings,
+    ...warnOfPlugins(rootfs, closure, selection),
+    ...warnOfStarted(rootfs, selection),
+  ];
   const plan = (actions: readonly Action[]): FlixPlan => ({ source: rootfs, actions, warnings, closure });
 
   const simple = plan(layOut(rootfs, layout));

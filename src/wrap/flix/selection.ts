@@ -4,6 +4,7 @@ import { type ElfFile, isElf, readElf } from "../../elf/index.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import type { Entry } from "../entry.ts";
 import { relativeLink } from "../links.ts";
+import { findBinaries } from "./binaries.ts";
 import { findInterpreter, readShebang, type Shebang } from "./scripts.ts";
 import type { Sysroot } from "./sysroot.ts";
 
@@ -32,17 +33,28 @@ export type SelectedFile = {
 );
 
 /** Finds what every entry means in the root. All entries that are missing are told at once. */
-export function selectEntries(rootfs: Rootfs, entries: readonly Entry[], sysroot: Sysroot): Selection {
+export function selectEntries(
+  rootfs: Rootfs,
+  entries: readonly Entry[],
+  sysroot: Sysroot,
+  /** Patterns of programs that come along, each at its own path. */
+  binaries: readonly string[] = [],
+): Selection {
   const found = entries.map((entry) => ({ entry, node: rootfs.resolve(entry.source) }));
   const missing = found.filter(({ node }) => node === undefined).map(({ entry }) => entry.source);
   if (missing.length > 0) throw missingEntries(rootfs, missing);
-  const places = found.map(({ entry, node }) => ({ entry, node: node! }));
+  const places = [
+    ...found.map(({ entry, node }) => ({ entry, node: node!, why: `entry ${entry.source}` })),
+    ...findBinaries(rootfs, binaries, sysroot),
+  ];
   return new Selector(rootfs, places, sysroot).run();
 }
 
 interface FoundEntry {
   readonly entry: Entry;
   readonly node: RootNode;
+  readonly why: string;
+  readonly warning?: string;
 }
 
 class Selector {
@@ -61,12 +73,15 @@ class Selector {
   }
 
   run(): Selection {
-    for (const { entry, node } of this.#found) {
+    for (const found of this.#found) {
+      const { entry, node, warning } = found;
+      if (warning !== undefined) this.#warnings.push(warning);
       if (entry.movedFrom !== undefined) {
         this.#warnings.push(`${entry.movedFrom} goes to ${entry.target}: a folder usr/sbin would hide the host's link`);
       }
       if (node.type === "directory") this.#selectFolder(entry, node);
-      else if (node.type === "file") this.#selectNamed(entry, node);
+      else if (node.type === "file") this.#selectNamed(found);
+      else if (node.type === "symlink") this.#selectLink(node, entry.target, found.why);
       else
         throw new FlixwrapError("wrap-entry-special", {
           what: "cannot ship",
@@ -83,8 +98,7 @@ class Selector {
   }
 
   /** A file that was asked for by name: what cannot work is an error. */
-  #selectNamed(entry: Entry, node: RootNode): void {
-    const why = `entry ${entry.source}`;
+  #selectNamed({ entry, node, why }: FoundEntry): void {
     // A link into a shipped folder stays a link, so that a program that looks around itself finds the folder.
     const shipped = this.#shippedAt(node.path, "directory");
     if (shipped !== undefined && shipped !== entry.target) {
