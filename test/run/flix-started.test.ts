@@ -20,7 +20,8 @@ beforeAll(() => {
   const files = [...sh("ldd /bin/cat").matchAll(/(\/\S+) \(/g)].map(([, path]) => path!);
   for (const path of files) sh(`mkdir -p $(dirname ${root}${path}) && cp -L ${path} ${root}${path}`);
   compile("usr/lib/libhelp.so", "int help(void) { return 6; }", "-shared", "-fPIC", "-Wl,-soname,libhelp.so");
-  const answers = '#include <stdio.h>\nint help(void);\nint main(int c, char **v) { printf("%s %d\\n", v[0], help()); }';
+  const answers =
+    '#include <stdio.h>\nint help(void);\nint main(int c, char **v) { printf("%s %d\\n", v[0], help()); }';
   compile("usr/lib/main-core/work", answers, join(root, "usr/lib/libhelp.so"));
   symlinkSync("work", join(root, "usr/lib/main-core/also"));
   compile("usr/bin/interp", '#include <stdio.h>\nint main(int c, char **v) { printf("script %s\\n", v[1]); }');
