@@ -12,6 +12,11 @@ export interface ByteSource {
   read(offset: number, length: number): Uint8Array;
   /** All bytes from the beginning, in chunks. */
   stream(): Readable;
+  /**
+   * Opens the file of this machine that holds these bytes and no others, so that the kernel can copy it; the caller
+   * closes the descriptor. Absent where there is no such file.
+   */
+  openFile?(): number;
 }
 
 /** Bytes in memory as a source. */
@@ -20,6 +25,31 @@ export function memorySource(bytes: Uint8Array): ByteSource {
     size: bytes.length,
     read: (offset, length) => bytes.subarray(offset, offset + length),
     stream: () => Readable.from(bytes.length === 0 ? [] : [bytes], { objectMode: false }),
+  };
+}
+
+/**
+ * The same bytes, where many small reads near each other become few larger ones: each fetches `window` bytes, and the
+ * last `kept` of these are remembered. For the time of one task; what is read through it must not be changed.
+ */
+export function windowedSource(source: ByteSource, window = 16_384, kept = 4): ByteSource {
+  const windows: { readonly start: number; readonly bytes: Uint8Array }[] = [];
+  return {
+    size: source.size,
+    stream: () => source.stream(),
+    read(offset, length) {
+      const end = Math.min(offset + length, source.size);
+      if (length >= window || end <= offset) return source.read(offset, length);
+      let found = windows.find(({ start, bytes }) => offset >= start && end <= start + bytes.length);
+      if (found === undefined) {
+        const page = offset - (offset % 4096);
+        const start = page + window < end ? offset : page;
+        found = { start, bytes: source.read(start, window) };
+        windows.unshift(found);
+        windows.length = Math.min(windows.length, kept);
+      }
+      return found.bytes.subarray(offset - found.start, end - found.start);
+    },
   };
 }
 

@@ -1,4 +1,4 @@
-import type { ByteSource } from "../core/bytes.ts";
+import { windowedSource, type ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { locate, readRange, readString, type FileRange, type Mapped, type Readable } from "./address.ts";
@@ -65,15 +65,28 @@ const dynamicEntriesMax = 16_384;
 
 /** Whether the source starts like an ELF file; nothing else of it is looked at. */
 export function isElf(source: ByteSource): boolean {
+  if (known.has(source)) return true;
   const magic = source.read(0, 4);
   return magic.length === 4 && magic[0] === 0x7f && magic[1] === 0x45 && magic[2] === 0x4c && magic[3] === 0x46;
 }
 
 /**
- * Reads header, program headers, dynamic table and the strings it names; nothing else of the file is touched.
+ * Reads header, program headers, dynamic table and the strings it names; nothing else of the file is touched. A source
+ * is read once, whoever asks.
  * @throws FlixwrapError `elf-not-elf` for anything else, `elf-malformed` for a file its loader could not use.
  */
 export function readElf(source: ByteSource, name: string): ElfFile {
+  let file = known.get(source);
+  if (file === undefined) {
+    file = { ...parseElf(windowedSource(source), name), source };
+    known.set(source, file);
+  }
+  return file.name === name ? file : { ...file, name };
+}
+
+const known = new WeakMap<ByteSource, ElfFile>();
+
+function parseElf(source: ByteSource, name: string): ElfFile {
   const readable: Readable = { source, name };
   const format = readFormat(readable);
   const header = Ehdr.read(format, readRange(readable, 0, Ehdr.size(format), "ELF header"));

@@ -1,3 +1,4 @@
+import { windowedSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
 import { readRange } from "./address.ts";
 import { PT, SHT } from "./constants.ts";
@@ -26,7 +27,9 @@ const dlopenNote = 0x407c0c0a;
 const notesMax = 16 << 20;
 
 /** All notes of PT_NOTE segments and SHT_NOTE sections, each once, in file order. */
-export function readNotes(file: ElfFile): Note[] {
+export function readNotes(unread: ElfFile): Note[] {
+  // Segment and section are mostly the same bytes.
+  const file = { ...unread, source: windowedSource(unread.source, 4096) };
   const segments = file.segments
     .filter((one) => one.type === PT.NOTE)
     .map(({ offset, filesz, align }) => ({ offset, size: filesz, align }));

@@ -1,3 +1,4 @@
+import { windowedSource, type ByteSource } from "../core/bytes.ts";
 import { locate, readMapped } from "./address.ts";
 import { DT, VER_FLG } from "./constants.ts";
 import { lastValue, readDynamicString, type ElfFile } from "./file.ts";
@@ -38,8 +39,8 @@ export interface DefinedVersion {
 const recordsMax = 0x8000;
 
 /** DT_VERNEED, in table order; empty when there is none. */
-export function readNeededVersions(file: ElfFile): NeededVersions[] {
-  return walkNeeded(file).map(({ record, auxiliaries }) => ({
+export const readNeededVersions = once((file): readonly NeededVersions[] =>
+  walkNeeded(file).map(({ record, auxiliaries }) => ({
     file: readDynamicString(file, record.file),
     versions: auxiliaries.map(({ name, hash, flags, other }) => ({
       name: readDynamicString(file, name),
@@ -47,12 +48,12 @@ export function readNeededVersions(file: ElfFile): NeededVersions[] {
       weak: (flags & VER_FLG.WEAK) !== 0,
       index: other & 0x7fff,
     })),
-  }));
-}
+  })),
+);
 
 /** DT_VERDEF, in table order; empty when there is none. */
-export function readDefinedVersions(file: ElfFile): DefinedVersion[] {
-  return walkDefined(file).map(({ record, auxiliaries }) => {
+export const readDefinedVersions = once((file): readonly DefinedVersion[] =>
+  walkDefined(file).map(({ record, auxiliaries }) => {
     const names = auxiliaries.map(({ name }) => readDynamicString(file, name));
     return {
       name: names[0] ?? "",
@@ -62,7 +63,20 @@ export function readDefinedVersions(file: ElfFile): DefinedVersion[] {
       index: record.ndx & 0x7fff,
       parents: names.slice(1),
     };
-  });
+  }),
+);
+
+/** Small records far apart are read by windows, and a file's but once: versions and symbols are both checked by them. */
+function once<T>(read: (file: ElfFile) => T): (file: ElfFile) => T {
+  const known = new WeakMap<ByteSource, { readonly value: T }>();
+  return (file) => {
+    let found = known.get(file.source);
+    if (found === undefined) {
+      found = { value: read({ ...file, source: windowedSource(file.source) }) };
+      known.set(file.source, found);
+    }
+    return found.value;
+  };
 }
 
 /** A record with those that hang on it, and where each lies behind the beginning of the table. */

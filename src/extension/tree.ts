@@ -59,6 +59,7 @@ export function buildTree(plan: Plan, options: TreeOptions): ExtensionTree {
   const made = new Map<ExtPath, { readonly node: TreeNode; readonly action: Action }>();
   const conflicts: string[] = [];
   const copied = new Map<string, TreeNode>();
+  plan.source.expectXattrs?.(plan.actions.flatMap((action) => ("from" in action ? [action.from] : [])));
   for (const action of plan.actions) {
     const node = linkedNode(copied, action, () => buildNode(plan, action, options));
     const other = made.get(action.to);

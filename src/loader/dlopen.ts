@@ -1,3 +1,4 @@
+import type { ByteSource } from "../core/bytes.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { ElfFile } from "../elf/file.ts";
 import { type DlopenEntry, dlopenEntriesOf, readNotes } from "../elf/notes.ts";
@@ -21,13 +22,13 @@ export function declaredRequests({ elf }: Asker, level: DlopenLevel): readonly L
 }
 
 /** Each file's notes are read once; an object is in many processes. */
-const declarations = new WeakMap<ElfFile, readonly DlopenEntry[]>();
+const declarations = new WeakMap<ByteSource, readonly DlopenEntry[]>();
 
 function declarationsOf(elf: ElfFile): readonly DlopenEntry[] {
-  let entries = declarations.get(elf);
+  let entries = declarations.get(elf.source);
   if (entries === undefined) {
     entries = elf.isDynamic ? readDeclarations(elf) : [];
-    declarations.set(elf, entries);
+    declarations.set(elf.source, entries);
   }
   return entries;
 }

@@ -17,7 +17,7 @@ export interface Objects {
 /** `given` may state an object's facts instead of its bytes. */
 export function openObjects(rootfs: Rootfs, given: (node: RootNode) => ElfFile | undefined): Objects {
   const files = new Map<string, ElfFile>();
-  const openings = new Map<string, Opening>();
+  const openings = new WeakMap<Machine, Map<string, Opening>>();
 
   const read = (node: RootNode): ElfFile => {
     let elf = files.get(node.identity);
@@ -43,11 +43,12 @@ export function openObjects(rootfs: Rootfs, given: (node: RootNode) => ElfFile |
   return {
     read,
     open(node, wanted) {
-      const key = `${wanted.bits} ${wanted.endian} ${wanted.machine} ${node.identity}`;
-      let opening = openings.get(key);
+      let known = openings.get(wanted);
+      if (known === undefined) openings.set(wanted, (known = new Map()));
+      let opening = known.get(node.identity);
       if (opening === undefined) {
         opening = judge(node, wanted);
-        openings.set(key, opening);
+        known.set(node.identity, opening);
       }
       return opening;
     },

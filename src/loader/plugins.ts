@@ -1,7 +1,6 @@
 import { type RootPath, baseName, join, rootPath } from "../core/paths.ts";
-import { readMapped } from "../elf/address.ts";
-import { DT } from "../elf/constants.ts";
-import { type ElfFile, isElf, lastValue } from "../elf/file.ts";
+import { isElf } from "../elf/file.ts";
+import { openSymbolTable } from "../elf/symbol-table.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import type { Closure, LoadedObject } from "./closure.ts";
 
@@ -133,14 +132,8 @@ const likelyOf = ({ elf, node }: LoadedObject): readonly Purpose[] =>
   purposes.filter(({ by }) => by?.test(elf.soname ?? baseName(node.path)));
 
 const isCalled = ({ calls }: Purpose, owner: LoadedObject, { objects }: Closure): boolean =>
-  calls === undefined || objects.some((one) => one !== owner && calls.some((symbol) => hasName(one.elf, symbol)));
-
-/** Whether a symbol's name is among the dynamic strings: who only calls it has it there, too. */
-function hasName(elf: ElfFile, symbol: string): boolean {
-  const [table, size] = [lastValue(elf, DT.STRTAB), lastValue(elf, DT.STRSZ)];
-  if (table === undefined || size === undefined) return false;
-  return Buffer.from(readMapped(elf, table, size, "dynamic strings")).includes(`\0${symbol}\0`, 0, "latin1");
-}
+  calls === undefined ||
+  objects.some((one) => one !== owner && calls.some((symbol) => openSymbolTable(one.elf).mentions(symbol)));
 
 const largestObject = 256 * 1024 * 1024;
 

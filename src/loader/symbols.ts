@@ -1,10 +1,9 @@
-import { memorySource } from "../core/bytes.ts";
 import type { RootPath } from "../core/paths.ts";
 import type { ElfFile } from "../elf/file.ts";
-import { readDynamicSymbols } from "../elf/symbols.ts";
+import { readRelocatedSymbols } from "../elf/relocated-symbols.ts";
+import { openSymbolTable, type SymbolTable, type WantedSymbol } from "../elf/symbol-table.ts";
 import { readDefinedVersions, readNeededVersions } from "../elf/versions.ts";
 import type { Closure, Process } from "./closure.ts";
-import { readReferences } from "./references.ts";
 
 /** A symbol that an object needs and nothing in its process defines. */
 export interface MissingSymbol {
@@ -17,9 +16,10 @@ export interface MissingSymbol {
 }
 
 interface Symbols {
-  readonly wanted: readonly { readonly name: string; readonly version?: string; readonly elsewhere: boolean }[];
-  /** Name -> the versions it is defined in; `undefined` among them stands for "without version". */
-  readonly defined: ReadonlyMap<string, readonly (string | undefined)[]>;
+  readonly elf: ElfFile;
+  readonly table: SymbolTable;
+  /** Names of the versions, by their indices. */
+  readonly versions: ReadonlyMap<number, string>;
   /** Has DT_VERDEF, so that a version asked for must match. */
   readonly versioned: boolean;
 }
@@ -40,62 +40,68 @@ export function checkSymbols(closure: Closure): readonly MissingSymbol[] {
     }
     return symbols;
   };
+  // Those that have all an object wants: where they are together again, there is nothing to look up.
+  const served = new Map<string, readonly Symbols[]>();
   const found = new Map<string, MissingSymbol>();
   for (const process of closure.processes) {
     const scope = [...new Set([...process.objects, process.loader])].map(symbolsOf);
+    const inScope = new Set(scope);
     for (const object of process.objects) {
-      const own = symbolsOf(object);
-      for (const wanted of own.wanted) {
-        const serving = (symbols: Symbols): boolean =>
-          (symbols !== own || !wanted.elsewhere) && serves(symbols, wanted, process.family);
-        if (scope.some(serving)) continue;
-        const missing = { ...wantedOf(wanted), object, main: process.main };
-        found.set(`${object}\0${wanted.name}\0${wanted.version ?? ""}`, missing);
+      const key = `${process.family} ${object}`;
+      if (served.get(key)?.every((provider) => inScope.has(provider)) === true) continue;
+      const asker = symbolsOf(object);
+      const { missing, providers } = lookUp(asker, scope, process.family);
+      if (missing.length === 0) served.set(key, providers);
+      for (const wanted of missing) {
+        const symbol = asker.table.nameOf(wanted);
+        const version = asker.versions.get(wanted.version);
+        const told = { symbol, ...(version !== undefined && { version }), object, main: process.main };
+        found.set(`${object}\0${symbol}\0${version ?? ""}`, told);
       }
     }
   }
   return [...found.values()];
 }
 
-const wantedOf = ({ name, version }: Symbols["wanted"][number]): Pick<MissingSymbol, "symbol" | "version"> => ({
-  symbol: name,
-  ...(version !== undefined && { version }),
-});
-
-function serves(symbols: Symbols, wanted: Symbols["wanted"][number], family: Process["family"]): boolean {
-  const versions = symbols.defined.get(wanted.name);
-  if (versions === undefined) return false;
-  if (family === "musl" || !symbols.versioned || wanted.version === undefined) return true;
-  return versions.some((version) => version === wanted.version || version === undefined);
+/** What of an object's symbols nobody in scope has, and who has the others. */
+function lookUp(
+  asker: Symbols,
+  scope: readonly Symbols[],
+  family: Process["family"],
+): { readonly missing: readonly WantedSymbol[]; readonly providers: readonly Symbols[] } {
+  // Only whether there is one counts: who had another symbol of the version is asked first, then who had any.
+  const providers = new Set<Symbols>();
+  const usual = new Map<number, Symbols>();
+  const missing = asker.table.wanted.filter((wanted) => {
+    const serving = (one: Symbols): boolean =>
+      (one !== asker || !wanted.elsewhere) && serves(one, asker, wanted, family);
+    const last = usual.get(wanted.version);
+    if (last !== undefined && serving(last)) return false;
+    const provider = [...providers].find(serving) ?? scope.find(serving);
+    if (provider === undefined) return true;
+    providers.add(provider);
+    usual.set(wanted.version, provider);
+    return false;
+  });
+  if (missing.length === 0) return { missing, providers: [...providers] };
+  // What no relocation names is never looked up.
+  const relocated = readRelocatedSymbols(asker.elf).all;
+  return { missing: missing.filter(({ symbol }) => relocated.has(symbol)), providers: [...providers] };
 }
 
-/** STB_LOCAL is nobody else's; STB_GLOBAL and STB_GNU_UNIQUE must be found, STB_WEAK need not. */
-const STB = { LOCAL: 0, WEAK: 2 } as const;
+function serves(provider: Symbols, asker: Symbols, wanted: WantedSymbol, family: Process["family"]): boolean {
+  const found = provider.table.find(asker.table, wanted);
+  if (found.length === 0) return false;
+  const version = asker.versions.get(wanted.version);
+  if (family === "musl" || !provider.versioned || version === undefined) return true;
+  return found.some((index) => [version, undefined].includes(provider.versions.get(index)));
+}
 
-const largestInMemory = 512 * 1024 * 1024;
-
-function readSymbols(file: ElfFile): Symbols {
-  // Tables and names lie all over the file: one read instead of thousands.
-  const { size } = file.source;
-  const elf: ElfFile = size > largestInMemory ? file : { ...file, source: memorySource(file.source.read(0, size)) };
-  const definedVersions = readDefinedVersions(elf);
-  const names = new Map([
-    ...definedVersions.filter(({ base }) => !base).map(({ index, name }) => [index, name] as const),
-    ...readNeededVersions(elf).flatMap(({ versions }) => versions.map(({ index, name }) => [index, name] as const)),
+function readSymbols(elf: ElfFile): Symbols {
+  const defined = readDefinedVersions(elf);
+  const versions = new Map([
+    ...defined.filter(({ base }) => !base).map(({ index, name }) => [index, name] as const),
+    ...readNeededVersions(elf).flatMap((needed) => needed.versions.map(({ index, name }) => [index, name] as const)),
   ]);
-  const withVersion = (name: string, index: number) => {
-    const version = names.get(index);
-    return { name, ...(version !== undefined && { version }) };
-  };
-  const wanted = readReferences(elf)
-    .filter(({ name, binding }) => name !== "" && binding !== STB.LOCAL && binding !== STB.WEAK)
-    .map(({ name, version, elsewhere }) => ({ ...withVersion(name, version), elsewhere }));
-  const defined = new Map<string, (string | undefined)[]>();
-  for (const { name, defined: isDefined, binding, version } of readDynamicSymbols(elf)) {
-    if (!isDefined || binding === STB.LOCAL) continue;
-    const versions = defined.get(name);
-    if (versions === undefined) defined.set(name, [names.get(version)]);
-    else versions.push(names.get(version));
-  }
-  return { wanted, defined, versioned: definedVersions.length > 0 };
+  return { elf, table: openSymbolTable(elf), versions, versioned: defined.length > 0 };
 }

@@ -14,17 +14,34 @@ export interface Backing<N extends Walkable> {
   readonly names: (folder: N) => Iterable<string>;
   readonly describe: (node: N, path: RootPath) => RootNode;
   readonly open: (node: N, path: RootPath) => ByteSource;
+  readonly expectXattrs?: (nodes: readonly RootNode[]) => void;
 }
 
 /** A root file system over any backing: resolution, listing and walking are the same for all of them. */
 export function backedRootfs<N extends Walkable>(backing: Backing<N>): Rootfs {
   const find = (path: RootPath, followLast: boolean): Trail<N> | undefined =>
     findPath(backing.root, path, backing.child, { followLast });
-  const describe = (trail: Trail<N>): RootNode => backing.describe(trail.nodes.at(-1)!, pathOf(trail.names));
+  // A node that was handed out is not looked for again, and has one source, whoever asks: what was read from that stays.
+  const described = new WeakMap<RootNode, N>();
+  const sources = new WeakMap<RootNode, ByteSource>();
+  const describeNode = (node: N, path: RootPath): RootNode => {
+    const told = backing.describe(node, path);
+    described.set(told, node);
+    return told;
+  };
+  const describe = (trail: Trail<N>): RootNode => describeNode(trail.nodes.at(-1)!, pathOf(trail.names));
+  const openNode = (node: RootNode): ByteSource => {
+    const found = described.get(node) ?? find(node.path, false)?.nodes.at(-1);
+    if (found?.type !== "file") {
+      throw new FlixwrapError("oci-not-a-file", { what: "cannot read, no regular file", where: node.path });
+    }
+    return backing.open(found, node.path);
+  };
   const sortedNames = (folder: N): string[] => [...backing.names(folder)].sort(compareNames);
 
   return {
     description: backing.description,
+    ...(backing.expectXattrs === undefined ? {} : { expectXattrs: backing.expectXattrs }),
     lookup(path) {
       const trail = find(path, false);
       return trail && describe(trail);
@@ -38,11 +55,12 @@ export function backedRootfs<N extends Walkable>(backing: Backing<N>): Rootfs {
       return folder?.type === "directory" ? sortedNames(folder) : [];
     },
     open(node) {
-      const found = find(node.path, false)?.nodes.at(-1);
-      if (found?.type !== "file") {
-        throw new FlixwrapError("oci-not-a-file", { what: "cannot read, no regular file", where: node.path });
+      let source = sources.get(node);
+      if (source === undefined) {
+        source = openNode(node);
+        sources.set(node, source);
       }
-      return backing.open(found, node.path);
+      return source;
     },
     *walk(from) {
       const start = find(from, false);
@@ -53,7 +71,7 @@ export function backedRootfs<N extends Walkable>(backing: Backing<N>): Rootfs {
       ];
       for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
         const { node, path } = next;
-        yield backing.describe(node, path);
+        yield describeNode(node, path);
         if (node.type !== "directory") continue;
         for (const name of sortedNames(node).reverse()) {
           const child = backing.child(node, name);

@@ -17,18 +17,20 @@ import { decodeName, encodeName } from "../core/names.ts";
 import type { RootPath } from "../core/paths.ts";
 import { backedRootfs, childPath } from "./backed-rootfs.ts";
 import { CHUNK } from "./file-source.ts";
-import { readFolderXattrs, type FolderXattrs } from "./folder-xattrs.ts";
+import { openFolderXattrs } from "./folder-xattrs.ts";
 import type { NodeType, RootNode, Rootfs } from "./rootfs.ts";
 
 /**
- * An unpacked root file system. The kernel is only ever asked about paths whose parents were just seen to be
+ * An unpacked root file system. The kernel is only ever asked about paths whose parents were seen to be
  * real folders, so no link of the root leads out of it. Sockets have no place in an image and are not seen.
  * @throws FlixwrapError `oci-no-folder`.
  */
 export function openFolder(path: string, context: Context = quietContext()): Rootfs {
   const prefix = path.replace(/\/+$/, "");
-  let xattrs: FolderXattrs | undefined;
-  const xattrsAt = (inside: RootPath) => (xattrs ??= readFolderXattrs(prefix || "/", context)).get(inside) ?? noXattrs;
+  const xattrs = openFolderXattrs(prefix || "/", context);
+  const xattrsAt = (inside: RootPath) => xattrs.of(inside);
+  // Every path leads through the same few folders and links.
+  const ways = new Map<RootPath, RootNode>();
   // A root that is itself given through a link is followed, once, by its user's wish.
   const root = nodeAt(`${prefix}/.`, "/" as RootPath, xattrsAt);
   if (root?.type !== "directory") throw new FlixwrapError("oci-no-folder", { what: "no such folder", where: path });
@@ -36,15 +38,27 @@ export function openFolder(path: string, context: Context = quietContext()): Roo
   return backedRootfs<RootNode>({
     description: path,
     root,
-    child: (folder, name) => nodeAt(prefix + childPath(folder.path, name), childPath(folder.path, name), xattrsAt),
+    child(folder, name) {
+      const inside = childPath(folder.path, name);
+      const seen = ways.get(inside);
+      if (seen !== undefined) return seen;
+      const node = nodeAt(prefix + inside, inside, xattrsAt);
+      const isWay = node?.type === "directory" || node?.type === "symlink";
+      if (isWay && ways.size < mostWays) ways.set(inside, node);
+      return node;
+    },
     names: (folder) => {
       const place = prefix + folder.path;
       return toldAs(place, () => readdirSync(encodeName(place), { encoding: "buffer" }).map(decodeName));
     },
     describe: (node) => node,
     open: (node) => fileSource(prefix + node.path, node.size),
+    expectXattrs: (nodes) => xattrs.expect(nodes.map((node) => node.path)),
   });
 }
+
+/** A root has some thousand folders; a disk may have millions. */
+const mostWays = 20_000;
 
 /** What the kernel refuses, in words: a folder that this user may not read is no bug. */
 function toldAs<T>(path: string, read: () => T): T {
@@ -60,8 +74,6 @@ function toldAs<T>(path: string, read: () => T): T {
     );
   }
 }
-
-const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
 
 const types: Readonly<Record<number, NodeType>> = {
   [constants.S_IFREG]: "file",
@@ -110,23 +122,28 @@ const deviceNumbers = (rdev: bigint): NonNullable<RootNode["device"]> => ({
 
 /** Opened anew for each use, never through a link; a file that changed its size meanwhile is an error. */
 function fileSource(path: string, size: number): ByteSource {
-  const open = (): number => {
-    const fd = toldAs(path, () => openSync(encodeName(path), constants.O_RDONLY | constants.O_NOFOLLOW));
+  const open = (): number => toldAs(path, () => openSync(encodeName(path), constants.O_RDONLY | constants.O_NOFOLLOW));
+  const changed = (): FlixwrapError =>
+    new FlixwrapError("oci-file-changed", { what: "file changed while it was read", where: path });
+  const openFile = (): number => {
+    const fd = open();
     if (fstatSync(fd).size === size) return fd;
     closeSync(fd);
-    throw new FlixwrapError("oci-file-changed", { what: "file changed while it was read", where: path });
+    throw changed();
   };
   return {
     size,
     read(offset, length) {
-      const bytes = Buffer.alloc(Math.max(0, Math.min(length, size - offset)));
+      const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - offset)));
+      if (bytes.length === 0) return bytes;
       const fd = open();
       try {
-        let filled = 0;
-        for (let got = 1; filled < bytes.length && got > 0; filled += got) {
-          got = readSync(fd, bytes, filled, bytes.length - filled, offset + filled);
+        for (let filled = 0; filled < bytes.length;) {
+          const got = readSync(fd, bytes, filled, bytes.length - filled, offset + filled);
+          if (got === 0) throw changed();
+          filled += got;
         }
-        return bytes.subarray(0, filled);
+        return bytes;
       } finally {
         closeSync(fd);
       }
@@ -134,6 +151,7 @@ function fileSource(path: string, size: number): ByteSource {
     stream: () =>
       size === 0
         ? Readable.from([], { objectMode: false })
-        : createReadStream("", { fd: open(), end: size - 1, highWaterMark: CHUNK }),
+        : createReadStream("", { fd: openFile(), end: size - 1, highWaterMark: CHUNK }),
+    openFile,
   };
 }

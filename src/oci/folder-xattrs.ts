@@ -3,16 +3,43 @@ import type { Context } from "../core/context.ts";
 import { decodeName } from "../core/names.ts";
 import type { RootPath } from "../core/paths.ts";
 
-/** Extended attributes of a folder's files, by path inside the folder; only files that have some. */
-export type FolderXattrs = ReadonlyMap<RootPath, ReadonlyMap<string, Uint8Array>>;
+type Xattrs = ReadonlyMap<string, Uint8Array>;
 
-/**
- * All extended attributes below a folder, by one run of getfattr(1): Node has no getxattr(2). Without the
- * program the answer is empty and a notice says what may be lost.
- */
-export function readFolderXattrs(folder: string, context: Context): FolderXattrs {
+/** Extended attributes by path inside the folder; only files that have some. */
+type FoundXattrs = ReadonlyMap<RootPath, Xattrs>;
+
+/** The extended attributes of a folder's files, read when they are first asked for. */
+export interface FolderXattrs {
+  of(path: RootPath): Xattrs;
+  /** Who knows of which files he will ask has these read alone, instead of the whole folder. */
+  expect(paths: readonly RootPath[]): void;
+}
+
+/** A command line has 2 MiB, and a name up to 4 KiB. */
+const mostExpected = 400;
+const none: Xattrs = new Map();
+
+/** Node has no getxattr(2): getfattr(1) is asked, for the expected files at once, or for all. */
+export function openFolderXattrs(folder: string, context: Context): FolderXattrs {
+  let all: FoundXattrs | undefined;
+  const expected = new Map<RootPath, Xattrs>();
+  return {
+    of: (path) => expected.get(path) ?? (all ??= readXattrs(folder, undefined, context)).get(path) ?? none,
+    expect(paths) {
+      // An argument is text: names that are not come with the whole folder.
+      const asked = [...new Set(paths)].filter((path) => !expected.has(path) && !/[\udc80-\udcff]/u.test(path));
+      if (all !== undefined || asked.length === 0 || asked.length > mostExpected) return;
+      const found = readXattrs(folder, asked, context);
+      for (const path of asked) expected.set(path, found.get(path) ?? none);
+    },
+  };
+}
+
+/** Without the program the answer is empty and a notice says what may be lost. */
+function readXattrs(folder: string, paths: readonly RootPath[] | undefined, context: Context): FoundXattrs {
+  const files = paths === undefined ? ["-R", "-P", "."] : ["--", ...paths.map((path) => `.${path}`)];
   // -P: links are not followed while walking, -h: nor at the end. POSIXLY_CORRECT-free hex is byte-exact.
-  const run = spawnSync("getfattr", ["-R", "-P", "-h", "-d", "-m", "-", "-e", "hex", "."], {
+  const run = spawnSync("getfattr", ["-h", "-d", "-m", "-", "-e", "hex", ...files], {
     cwd: folder,
     env: { PATH: context.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" },
     stdio: ["ignore", "pipe", "ignore"],
@@ -27,7 +54,7 @@ export function readFolderXattrs(folder: string, context: Context): FolderXattrs
 }
 
 /** getfattr's listing: `# file: NAME` with octal escapes, then `NAME=0xHEX` lines, then an empty line. */
-export function parseGetfattr(listing: Uint8Array): FolderXattrs {
+export function parseGetfattr(listing: Uint8Array): FoundXattrs {
   const found = new Map<RootPath, Map<string, Uint8Array>>();
   let current: Map<string, Uint8Array> | undefined;
   for (const line of Buffer.from(listing).toString("latin1").split("\n")) {

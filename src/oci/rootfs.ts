@@ -20,6 +20,8 @@ export interface Rootfs {
   list(folder: RootPath): readonly string[];
   /** The content of a regular file; `node` must come from this root. */
   open(node: RootNode): ByteSource;
+  /** Tells whose extended attributes will be asked for: a folder has to have them read, and does it at once. */
+  expectXattrs?(nodes: readonly RootNode[]): void;
   /** `node` and everything below it, parents first, siblings sorted by their bytes; links are not followed. */
   walk(from: RootPath): Iterable<RootNode>;
 }

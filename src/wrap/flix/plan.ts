@@ -156,6 +156,7 @@ interface Place {
 }
 
 function patchAction(object: LoadedObject, edits: ElfEdits, place: Place): Action {
+  if (Object.keys(edits).length === 0) return { kind: "copy", from: object.node, ...place };
   // What is shipped is not stripped any more, so even a program header table may move, for 1 MiB at the most.
   const { writes, size, changes } = planEdits(object.elf, edits, { padding: 1 << 20 });
   if (writes.length === 0) return { kind: "copy", from: object.node, ...place };
