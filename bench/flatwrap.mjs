@@ -43,16 +43,18 @@ try {
   const asRoot = [
     ["root", "unshare -m true", ["unshare", "-m", "true"], {}],
     ["root", "one mount per path", reference, {}, "unshare -m true"],
-    ["root", "flatwrap by unshare", [ours], {}, "unshare -m true"],
+    ["root", "flatwrap", [ours], {}, "unshare -m true"],
+    ["root", "flatwrap by unshare", [ours], { FLATWRAP_VIA: "unshare" }, "unshare -m true"],
     ["root", "bwrap --bind / / true", bwrap, {}],
     ["root", "flatwrap by bwrap", [ours], { FLATWRAP_VIA: "bwrap" }, "bwrap --bind / / true"],
   ];
   const asUser = [
     ["user", "unshare -U -r -m true", ["unshare", "-U", "-r", "-m", "true"], {}],
     ["user", "one mount per path", reference, {}, "unshare -U -r -m true"],
-    ["user", "flatwrap by unshare", [ours], { NOBWRAP: "1" }, "unshare -U -r -m true"],
+    ["user", "flatwrap", [ours], {}, "unshare -U -r -m true"],
+    ["user", "flatwrap by unshare", [ours], { FLATWRAP_VIA: "unshare" }, "unshare -U -r -m true"],
     ["user", "bwrap --bind / / true", bwrap, {}],
-    ["user", "flatwrap by bwrap", [ours], {}, "bwrap --bind / / true"],
+    ["user", "flatwrap by bwrap", [ours], { FLATWRAP_VIA: "bwrap" }, "bwrap --bind / / true"],
   ];
   const isRoot = process.getuid() === 0;
   const rows = [...(isRoot ? asRoot : []), ...asUser];

@@ -2,10 +2,11 @@
 # Sourced by every entry of @name@ with $flatwrap_program, $flatwrap_home and the program's arguments.
 #
 # In a new mount namespace, "root" beside this file becomes the read-only / and the host's parts listed in "mounts"
-# are mounted into it. All ends in an exec: the process that was started becomes the program itself.
-#   root         unshare, then nsenter, which goes to the topmost / of the mount namespace
-#   anyone else  bwrap; without it or with NOBWRAP=1 the same by user namespaces
-# Of unshare, nsenter and mount only that is used which util-linux and busybox have in common.
+# are mounted into it. The first of these ways that is there and allowed is taken:
+#   start   the starters beside this file: the system calls of the last way, in one process (made for most machines)
+#   bwrap   without NOBWRAP=1, and not for root
+#   unshare, nsenter and mount, with nothing but what util-linux and busybox have in common
+# All but bwrap end in an exec: the process that was started becomes the program itself. FLATWRAP_VIA=WAY chooses.
 
 flatwrap_say() {
     printf 'flatwrap: %s: %s\n' "$flatwrap_program" "$1" >&2
@@ -22,24 +23,15 @@ flatwrap_need() {
     done
 }
 
-# Who runs this? And if it is root: may it mount (CAP_SYS_ADMIN, bit 21)? Read here, as id(1) would take longer than
-# all of this file.
-flatwrap_user='' flatwrap_group='' flatwrap_caps=''
-while read -r flatwrap_key flatwrap_first flatwrap_second _; do
-    case $flatwrap_key$flatwrap_user in
-    Uid:) flatwrap_user=$flatwrap_second ;;
-    Gid:0) flatwrap_group=$flatwrap_second ;;
-    Gid:*) flatwrap_group=$flatwrap_second && break ;;
-    CapEff:*) flatwrap_caps=$flatwrap_first && break ;;
+# Who runs this? Read here, as id(1) would take longer than all of this file.
+flatwrap_user='' flatwrap_group=''
+while read -r flatwrap_key _ flatwrap_id _; do
+    case $flatwrap_key in
+    Uid:) flatwrap_user=$flatwrap_id ;;
+    Gid:) flatwrap_group=$flatwrap_id && break ;;
     esac
 done </proc/self/status
 [ -n "$flatwrap_group" ] || flatwrap_fail '/proc is needed and not mounted'
-case $flatwrap_user:$flatwrap_caps in
-0:*[2367abef]?????) flatwrap_way=as-root ;;
-0:*) flatwrap_way=as-user ;;
-*) if [ -z "${NOBWRAP-}" ] && command -v bwrap >/dev/null; then flatwrap_way=bwrap; else flatwrap_way=as-user; fi ;;
-esac
-[ "${FLATWRAP_VIA-}" != bwrap ] || flatwrap_way=bwrap
 
 @required@
 # The working folder stays, where the program sees it, too. Its name must be free of links, which inside may lead
@@ -63,6 +55,40 @@ if ! flatwrap_sees_folder; then
     flatwrap_say "starts in /, since it does not see ${flatwrap_folder:-the working folder (deleted?)}"
     flatwrap_folder=/
 fi
+
+# Programs that bring their own AppArmor profile may make user namespaces where others must not (Ubuntu 24.04).
+flatwrap_restricted=0
+if [ -e /proc/sys/kernel/apparmor_restrict_unprivileged_userns ]; then
+    read -r flatwrap_restricted </proc/sys/kernel/apparmor_restrict_unprivileged_userns
+fi
+case ${FLATWRAP_VIA:-start}:$flatwrap_user:$flatwrap_restricted in
+start:0:*) flatwrap_start=$flatwrap_home/start-as-root ;;
+start:*:0) flatwrap_start=$flatwrap_home/start-as-user ;;
+*) flatwrap_start='' ;;
+esac
+if [ -x "$flatwrap_start" ] && [ -z "${FLATWRAP_LOG-}${flatwrap_tried-}" ]; then
+    # The kernel's maps; the starter takes the first 24 bytes of each.
+    exec "$flatwrap_start" "$flatwrap_home/again" "$flatwrap_home" "$flatwrap_folder" \
+        "$flatwrap_user $flatwrap_user 1                    " "$flatwrap_group $flatwrap_group 1                    " \
+        sh "$flatwrap_program" "$@"
+fi
+
+# May root mount (CAP_SYS_ADMIN, bit 21)?
+flatwrap_way=as-user
+if [ "$flatwrap_user" = 0 ]; then
+    while read -r flatwrap_key flatwrap_caps; do
+        [ "$flatwrap_key" != CapEff: ] || break
+    done </proc/self/status
+    case $flatwrap_caps in
+    *[2367abef]?????) flatwrap_way=as-root ;;
+    esac
+elif [ -z "${NOBWRAP-}" ] && command -v bwrap >/dev/null; then
+    flatwrap_way=bwrap
+fi
+case ${FLATWRAP_VIA-}:$flatwrap_way in
+bwrap:*) flatwrap_way=bwrap ;;
+unshare:bwrap) flatwrap_way=as-user ;;
+esac
 
 if [ $flatwrap_way = bwrap ]; then
     flatwrap_need bwrap
@@ -98,7 +124,7 @@ flatwrap_holder=$(unshare -U -r -m --propagation shared sh -c '
     tries=0
     until echo "$2 0 1" >/proc/$!/uid_map; do
         tries=$((tries + 1))
-        [ $tries -lt 100 ] || sleep 0.01
+        [ $tries -lt 500 ] || sleep 0.01
         [ $tries -lt 1000 ] || exit
     done 2>/dev/null
     echo deny >/proc/$!/setgroups && echo "$3 0 1" >/proc/$!/gid_map || exit

@@ -11,7 +11,7 @@ import { type OpenedImage, openImage } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import { parseEntry, parsePrefix } from "../wrap/entry.ts";
-import { parseFlatwrapOptions } from "../wrap/flatwrap/options.ts";
+import { parseFlatwrapOptions, readFlatwrapTemplates } from "../wrap/flatwrap/options.ts";
 import { planFlatwrap } from "../wrap/flatwrap.ts";
 import { planFlix } from "../wrap/flix/plan.ts";
 import { formatMigrationButane, wordMigration } from "../wrap/torcx/migration.ts";
@@ -61,7 +61,7 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
   flatwrap({ source, entries, options }, name) {
     const parsed = entries.map(parseEntry);
     const prefix = parsePrefix(options.prefix ?? defaultPrefix);
-    const templates = { entry: readTemplate("flatwrap-entry.sh"), enter: readTemplate("flatwrap-enter.sh") };
+    const templates = readFlatwrapTemplates(readTemplate);
     const allowSuid = options.allowSuid ?? false;
     const flatwrap = parseFlatwrapOptions({ ...options.flatwrap, allowSuid }, { name, prefix, templates });
     return {

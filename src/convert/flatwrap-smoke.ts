@@ -3,11 +3,8 @@ import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { tryCommand } from "../host/command.ts";
 
-/** The ways templates/flatwrap-enter.sh can start a program, by the variables that choose them. */
-const ways = [
-  { name: "by namespaces", env: { NOBWRAP: "1" } },
-  { name: "by bwrap", env: { FLATWRAP_VIA: "bwrap" } },
-];
+/** The ways templates/flatwrap-enter.sh can start a program: what FLATWRAP_VIA may be. */
+const ways = ["start", "unshare", "bwrap"];
 
 /**
  * Runs a command with the wrappers of a staged extension first in PATH, in each way this machine allows. It sees
@@ -23,7 +20,7 @@ export async function smokeTestWrapped(
   const [program, ...args] = argv;
   const folders = ["usr/bin", "usr/local/bin", "opt/bin"].map((folder) => join(extension, folder));
   const passed: { way: string; said: string }[] = [];
-  for (const { name, env } of ways) {
+  for (const via of ways) {
     const command = {
       tool: program.startsWith("/") ? join(extension, program) : program,
       args,
@@ -31,17 +28,21 @@ export async function smokeTestWrapped(
       purpose: "be tried",
       cwd: "/",
       timeout: 60_000,
-      env: { ...env, FLATWRAP_ROOT: extension, PATH: [...folders, context.env["PATH"] ?? "/usr/bin:/bin"].join(":") },
+      env: {
+        FLATWRAP_VIA: via,
+        FLATWRAP_ROOT: extension,
+        PATH: [...folders, context.env["PATH"] ?? "/usr/bin:/bin"].join(":"),
+      },
     };
     const { status, stdout, stderr } = await tryCommand(command, context);
     const lines = `${stdout}\n${stderr}`.split("\n").filter((line) => line.trim() !== "");
     // The wrapper's own refusal: a tool is missing, or namespaces are forbidden.
     const refusal = status === 126 ? stderr.split("\n").find((line) => line.startsWith("flatwrap: ")) : undefined;
-    if (refusal !== undefined) context.emit({ kind: "notice", message: `smoke ${name} is left out: ${refusal}` });
-    else if (status === 0) passed.push({ way: name, said: lines[0] ?? "" });
+    if (refusal !== undefined) context.emit({ kind: "notice", message: `smoke by ${via} is left out: ${refusal}` });
+    else if (status === 0) passed.push({ way: `by ${via}`, said: lines[0] ?? "" });
     else {
       throw new FlixwrapError("smoke-failed", {
-        what: `the program fails in its view of the file system, ${name}`,
+        what: `the program fails in its view of the file system, by ${via}`,
         where: argv.join(" "),
         got: `exit status ${status}`,
         items: lines.slice(-5),

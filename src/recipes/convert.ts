@@ -20,13 +20,14 @@ export async function convertEntries(
   const place = { name: at.name, prefix: parsePrefix(at.prefix) };
   if (part.convert === "flatwrap") {
     const { planFlatwrap } = await import("../wrap/flatwrap.ts");
-    const { flatwrapOptionRows, parseFlatwrapOptions } = await import("../wrap/flatwrap/options.ts");
+    const { flatwrapOptionRows, parseFlatwrapOptions, readFlatwrapTemplates } =
+      await import("../wrap/flatwrap/options.ts");
     const raw = optionsOf(
       part,
       flatwrapOptionRows.map((row) => row.flags),
       values,
     );
-    const templates = { entry: readTemplate("flatwrap-entry.sh"), enter: readTemplate("flatwrap-enter.sh") };
+    const templates = readFlatwrapTemplates(readTemplate);
     return planFlatwrap(root, entries, parseFlatwrapOptions(raw, { ...place, templates }));
   }
   optionsOf(part, [], values);

@@ -9,6 +9,7 @@ import { type MountTable, planMounts } from "./flatwrap/mounts.ts";
 import type { FlatwrapOptions } from "./flatwrap/options.ts";
 import { planNeeded } from "./flatwrap/packages.ts";
 import { renderDropIn, renderEnter, renderFstab } from "./flatwrap/render.ts";
+import { assembleStarters, machineOf } from "./flatwrap/start.ts";
 import { fillTemplate, quoteComment, quoteWord } from "./flatwrap/shell.ts";
 import { isUnit, useWrappers } from "./flatwrap/units.ts";
 import { relativeLink } from "./links.ts";
@@ -108,11 +109,21 @@ function ownTool({ source, target }: Entry): FlixwrapError {
 }
 
 /** The mount table and the shell code that all entries share. */
-function planScripts({ home, table, options }: Scene): Action[] {
+function planScripts({ rootfs, home, table, options, found }: Scene): Action[] {
   const enter = fillTemplate(options.templates.enter, renderEnter(table.mounts, quoteComment(options.name)));
+  const programs = found.filter(({ role }) => role === "program").map(({ node }) => node);
+  const starters = assembleStarters(table.mounts, machineOf(rootfs, programs));
+  const fast = "makes the view in one process";
   return [
     write(join(home.at, "enter"), enter, 0o644, "shell code that the entries share"),
     write(join(home.at, "mounts"), renderFstab(table.mounts), 0o644, "the mount table"),
+    ...(starters === undefined
+      ? []
+      : [
+          write(join(home.at, "again"), options.templates.again, 0o644, "goes on where the kernel forbids namespaces"),
+          writeBytes(join(home.at, "start-as-root"), starters.asRoot, 0o755, fast),
+          writeBytes(join(home.at, "start-as-user"), starters.asUser, 0o755, fast),
+        ]),
   ];
 }
 
@@ -189,5 +200,9 @@ function planUnit(found: FoundEntry, scene: Scene): Action[] {
 }
 
 function write(to: ExtPath, text: string, mode: number, why: string): Action {
-  return { kind: "write", to, content: encodeName(text), mode, why };
+  return writeBytes(to, encodeName(text), mode, why);
+}
+
+function writeBytes(to: ExtPath, content: Uint8Array, mode: number, why: string): Action {
+  return { kind: "write", to, content, mode, why };
 }

@@ -48,9 +48,11 @@ describe("a host that has only busybox and musl, and neither /home nor /opt (Y04
     cpSync(join(tree, "usr"), join(host, "usr"), { recursive: true, verbatimSymlinks: true });
   });
 
-  describe.each(modes.filter(({ via }) => via === "unshare"))("$name", ({ prefix, isUser }) => {
+  describe.each(modes.filter(({ via }) => via !== "bwrap"))("$name", ({ prefix, isUser, via }) => {
     const run = (command: string) =>
-      runIn({ prefix: [...prefix, ...onHost(host), "sh", "-c"], env: {} }, [`cd /tmp/w && ${command}`], { env: {} });
+      runIn({ prefix: [...prefix, ...onHost(host), "sh", "-c"], env: {} }, [
+        `export FLATWRAP_VIA=${via}; cd /tmp/w && ${command}`,
+      ]);
 
     it("gives the caller's identity, the working folder and devices", () => {
       const { stdout, stderr } = run("probe && probe write /dev/null");
@@ -94,7 +96,7 @@ describe("what cannot work is told in one line", () => {
   // Root without CAP_SYS_ADMIN, as in containers.
   const powerless = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
   it.each<[string, readonly string[], Record<string, string>, string]>([
-    ["no tool", [], { PATH: "/nowhere" }, "unshare is needed and not in PATH"],
+    ["no tool", [], { PATH: "/nowhere", FLATWRAP_VIA: "unshare" }, "unshare is needed and not in PATH"],
     [
       "user namespaces are forbidden",
       [
@@ -275,13 +277,13 @@ describe("only what is needed", () => {
 describe("smoke tests", () => {
   it("run in every way that the machine allows", async () => {
     const passed = await smokeTestWrapped(tree, ["/usr/bin/probe", "read", "/usr/bin/probe"], quietContext());
-    expect(passed).toEqual(["by namespaces", "by bwrap"].map((way) => ({ way, said: "/usr/bin/probe ok" })));
+    expect(passed).toEqual(["by start", "by unshare", "by bwrap"].map((way) => ({ way, said: "/usr/bin/probe ok" })));
   });
 
   it("fail with the program, naming the way", async () => {
     const failing = smokeTestWrapped(tree, ["/usr/bin/probe", "exit", "3"], quietContext());
     await expect(failing).rejects.toThrow(
-      "in its view of the file system, by namespaces: /usr/bin/probe exit 3: got exit status 3",
+      "in its view of the file system, by start: /usr/bin/probe exit 3: got exit status 3",
     );
   });
 });

@@ -48,7 +48,10 @@ beforeAll(async () => {
   makeMuslRoot(join(folder, "musl-root"));
   const applets = ["busybox", "cat", "id", "sh"].map((name) => `/bin/${name}:/opt/m/${name}`);
   writeFileSync(join(folder, "musl-root/usr/bin/greet"), '#!/bin/sh\necho "hello $1 from $0"\n', { mode: 0o755 });
-  await stage(join(folder, "musl-root"), join(folder, "musl"), [...applets, "/usr/bin/greet:/opt/m/greet"], {}, "musl");
+  writeFileSync(join(folder, "musl-root/usr/bin/bare"), 'echo "bare $1"\n', { mode: 0o755 });
+  writeFileSync(join(folder, "musl-root/usr/bin/lost"), "#!/no/such/sh\n", { mode: 0o755 });
+  const scripts = ["greet", "bare", "lost"].map((name) => `/usr/bin/${name}:/opt/m/${name}`);
+  await stage(join(folder, "musl-root"), join(folder, "musl"), [...applets, ...scripts], {}, "musl");
   for (const name of ["deb", "musl"]) {
     const releases = join(folder, name, "usr/lib/extension-release.d");
     mkdirSync(releases, { recursive: true });
@@ -80,11 +83,19 @@ describe.each(modes)("merged by systemd-sysext: $name", (mode) => {
     ["busybox of musl", ["/opt/m/busybox", "cat", "/etc/passwd"], readFileSync("/etc/passwd", "utf8")],
     ["an applet under its link's name", ["/opt/m/cat", "/bin/greet"], /^#!\/bin\/sh\n/],
     ["a script", ["/opt/m/greet", "you"], "hello you from /usr/bin/greet\n"],
+    ["a script that names no interpreter", ["/opt/m/bare", "you"], "bare you\n"],
   ])("%s", (_, command, stdout) => {
     const ran = inside(command);
     expect(ran).toMatchObject({ status: 0, stderr: "" });
     if (typeof stdout === "string") expect(ran.stdout).toBe(stdout);
     else expect(ran.stdout).toMatch(stdout);
+  });
+
+  it("a program whose interpreter is missing is told in one line", () => {
+    const { status, stdout, stderr } = inside(["/opt/m/lost"]);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/^(flatwrap|nsenter|bwrap): [^\n]+\n$/);
+    expect(status).toBe(mode.via === "bwrap" ? 1 : 127);
   });
 
   it("htop on a terminal", () => {

@@ -9,7 +9,11 @@ import { openFolder } from "../../src/oci/folder-rootfs.ts";
 import { stageTree } from "../../src/pack/stage.ts";
 import { parseEntry } from "../../src/wrap/entry.ts";
 import { planFlatwrap } from "../../src/wrap/flatwrap.ts";
-import { parseFlatwrapOptions, type RawFlatwrapOptions } from "../../src/wrap/flatwrap/options.ts";
+import {
+  parseFlatwrapOptions,
+  type RawFlatwrapOptions,
+  readFlatwrapTemplates,
+} from "../../src/wrap/flatwrap/options.ts";
 
 /** A way to run wrappers on this machine; each behaviour is tested in every one. */
 export interface Mode {
@@ -17,7 +21,7 @@ export interface Mode {
   /** Words before the command. */
   readonly prefix: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  readonly via: "unshare" | "bwrap";
+  readonly via: "start" | "unshare" | "bwrap";
   readonly isUser: boolean;
 }
 
@@ -28,15 +32,13 @@ const asUser =
     ? `setpriv --reuid ${user.uid} --regid ${user.gid} --groups ${user.groups.join(",")}`.split(" ")
     : [];
 
-const rootModes: readonly Mode[] = [
-  { name: "root, unshare", prefix: [], env: {}, via: "unshare", isUser: false },
-  { name: "root, bwrap", prefix: [], env: { FLATWRAP_VIA: "bwrap" }, via: "bwrap", isUser: false },
+const ways = ["start", "unshare", "bwrap"] as const;
+const modesOf = (who: "root" | "user", prefix: readonly string[]): Mode[] =>
+  ways.map((via) => ({ name: `${who}, ${via}`, prefix, env: { FLATWRAP_VIA: via }, via, isUser: who === "user" }));
+export const modes: readonly Mode[] = [
+  ...(process.getuid?.() === 0 ? modesOf("root", []) : []),
+  ...modesOf("user", asUser),
 ];
-const userModes: readonly Mode[] = [
-  { name: "user, bwrap", prefix: asUser, env: {}, via: "bwrap", isUser: true },
-  { name: "user, unshare", prefix: asUser, env: { NOBWRAP: "1" }, via: "unshare", isUser: true },
-];
-export const modes: readonly Mode[] = process.getuid?.() === 0 ? [...rootModes, ...userModes] : userModes;
 
 /** Compiles one of the C files beside this one. */
 export function compile(name: string, to: string, ...flags: readonly string[]): void {
@@ -71,7 +73,7 @@ export async function stage(
   options: RawFlatwrapOptions = {},
   name = "probe",
 ): Promise<string> {
-  const templates = { entry: readTemplate("flatwrap-entry.sh"), enter: readTemplate("flatwrap-enter.sh") };
+  const templates = readFlatwrapTemplates(readTemplate);
   const plan = planFlatwrap(
     openFolder(root),
     entries.map(parseEntry),

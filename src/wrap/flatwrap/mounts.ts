@@ -115,3 +115,53 @@ function noSuchPart(rootfs: Rootfs, path: string): FlixwrapError {
     hint: "take it from the host",
   });
 }
+
+/** One call of mount(2), its paths relative to the extension's folder, its options as mount(8) spells them. */
+export interface MountStep {
+  readonly source?: string;
+  readonly target: string;
+  readonly options: readonly string[];
+  /** A host without the path goes without. */
+  readonly isOptional: boolean;
+  /** The view is not what it shall be if this fails. */
+  readonly isVital: boolean;
+}
+
+/**
+ * The calls that make the view, in their order. A bind mount becomes read-only only as a second step (mount(2)), which
+ * busybox leaves to its caller. That step sets all flags anew, and a user namespace may not drop nosuid and nodev, which
+ * systemd-sysext gives its merges.
+ */
+export function planMountSteps(mounts: readonly Mount[]): readonly MountStep[] {
+  const seal = ["remount", "bind", "ro", "nosuid", "nodev"];
+  const must = { isOptional: false, isVital: true };
+  const may = { isOptional: false, isVital: false };
+  // `./root` and not `root`: util-linux takes that word for the root file system.
+  const rows = mounts.flatMap(({ inside, host, type, writable, required }): MountStep[] => {
+    const target = `./root${inside}`;
+    const given = { isOptional: !required, isVital: required };
+    const bound = {
+      source: host ?? `./over${inside}`,
+      target,
+      options: [type === "folder" ? "rbind" : "bind"],
+      ...given,
+    };
+    if (writable) return [bound];
+    if (host === undefined) return [bound, { target, options: seal, ...given }];
+    // A user namespace must not take noexec away: then the second of the two fails and the first one stays.
+    return [
+      bound,
+      { target, options: [...seal, "noexec"], ...given },
+      { target, options: seal, ...given, isVital: false },
+    ];
+  });
+  return [
+    { source: "./root", target: "./root", options: ["bind"], ...must },
+    // Where mounts are shared, what follows would show up below the host's copy of this folder, too.
+    { target: "./root", options: ["private"], ...may },
+    { target: "./root", options: seal, ...must },
+    ...rows,
+    // Over / and not by chroot, in which no user namespace could be made (clone(2), EPERM).
+    { source: "./root", target: "/.", options: ["rbind"], ...must },
+  ];
+}

@@ -40,7 +40,15 @@ export interface Bind {
 export interface FlatwrapTemplates {
   readonly entry: string;
   readonly enter: string;
+  readonly again: string;
 }
+
+/** The texts, by a function that reads a file of `templates/`. */
+export const readFlatwrapTemplates = (read: (name: string) => string): FlatwrapTemplates => ({
+  entry: read("flatwrap-entry.sh"),
+  enter: read("flatwrap-enter.sh"),
+  again: read("flatwrap-again.sh"),
+});
 
 /** What the command line gives: texts, or nothing. Names as in {@link flatwrapOptionRows}. */
 export interface RawFlatwrapOptions {

@@ -2,47 +2,19 @@ import type { ExtPath } from "../../core/paths.ts";
 import { join, type RootPath, rootPath } from "../../core/paths.ts";
 import { quoteWord, type TemplateValues } from "./shell.ts";
 import type { Home } from "./contents.ts";
-import { type Mount, nearest } from "./mounts.ts";
+import { type Mount, nearest, planMountSteps } from "./mounts.ts";
 
 /**
  * The mount table for mount(8) `-a -T`, with paths relative to the folder it stands in, so that it also serves a
- * tree that is not merged. `./root` and not `root`: util-linux takes that word for the root file system.
+ * tree that is not merged.
  */
 export function renderFstab(mounts: readonly Mount[]): string {
-  const line = (source: string, target: string, options: string): string =>
-    `${escapeField(source)} ${escapeField(target)} none ${options} 0 0\n`;
-  const rows = mounts.flatMap((mount) => {
-    const target = `./root${mount.inside}`;
-    const leave = mount.required ? "" : ",nofail";
-    const bound = line(
-      mount.host ?? `./over${mount.inside}`,
-      target,
-      `${mount.type === "folder" ? "rbind" : "bind"}${leave}`,
-    );
-    if (mount.writable) return [bound];
-    const readOnly = line("none", target, `${seal}${leave}`);
-    // A user namespace must not take noexec away: then the second of the two fails and the first one stays.
-    return mount.host === undefined
-      ? [bound, readOnly]
-      : [bound, line("none", target, `${seal},noexec${leave}`), readOnly];
-  });
-  return [
-    "# What the program sees beside the root's own files: fstab(5), for mount -a -T in this folder.\n",
-    line("./root", "./root", "bind"),
-    // Where mounts are shared, what follows would show up below the host's copy of this folder, too.
-    line("none", "./root", "private"),
-    line("none", "./root", seal),
-    ...rows,
-    // Over / and not by chroot, in which no user namespace could be made (clone(2), EPERM).
-    line("./root", "/.", "rbind"),
-  ].join("");
+  const rows = planMountSteps(mounts).map(
+    ({ source = "none", target, options, isOptional }) =>
+      `${escapeField(source)} ${escapeField(target)} none ${options.join()}${isOptional ? ",nofail" : ""} 0 0\n`,
+  );
+  return `# What the program sees beside the root's own files: fstab(5), for mount -a -T in this folder.\n${rows.join("")}`;
 }
-
-/**
- * A bind mount becomes read-only only as a second step (mount(2)), which busybox leaves to its caller. That step
- * sets all flags anew, and a user namespace may not drop nosuid and nodev, which systemd-sysext gives its merges.
- */
-const seal = "remount,bind,ro,nosuid,nodev";
 
 /** getmntent(3): white space, backslashes and a leading # as octal numbers. */
 const escapeField = (text: string): string =>

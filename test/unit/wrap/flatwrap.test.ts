@@ -6,7 +6,11 @@ import { readTemplate } from "../../../src/host/templates.ts";
 import { type MemoryEntry, memoryRootfs } from "../../../src/oci/memory-rootfs.ts";
 import { parseEntry } from "../../../src/wrap/entry.ts";
 import { type FlatwrapPlan, planFlatwrap } from "../../../src/wrap/flatwrap.ts";
-import { parseFlatwrapOptions, type RawFlatwrapOptions } from "../../../src/wrap/flatwrap/options.ts";
+import {
+  parseFlatwrapOptions,
+  type RawFlatwrapOptions,
+  readFlatwrapTemplates,
+} from "../../../src/wrap/flatwrap/options.ts";
 
 const program = { content: "\x7fELF", mode: 0o755 };
 const unit = "[Unit]\nDescription=x\n[Service]\nExecStartPre=-/bin/tool --check\nExecStart=/usr/bin/tool -d\n";
@@ -38,7 +42,7 @@ function plan(
   options: RawFlatwrapOptions = {},
   root: Record<string, MemoryEntry> = image,
 ): FlatwrapPlan {
-  const templates = { entry: readTemplate("flatwrap-entry.sh"), enter: readTemplate("flatwrap-enter.sh") };
+  const templates = readFlatwrapTemplates(readTemplate);
   return planFlatwrap(
     memoryRootfs(root, "an-image"),
     entries.map(parseEntry),
