@@ -107,6 +107,7 @@ function placeTable(draft: Draft, first: Phdr, end: bigint, align: bigint, base:
 function moveTable(draft: Draft, place: Place, recordSize: number): void {
   const { header, segments } = draft;
   countUp(draft);
+  useGrowth(draft, "table");
   header.phoff = place.offset + BigInt(recordSize);
   for (const segment of segments) {
     if (segment.type !== PT.PHDR) continue;

@@ -3,6 +3,7 @@ import type { FileRange } from "./address.ts";
 import { DT, PT, SHT } from "./constants.ts";
 import { openDynamicTable, writeDynamicTable, type DynamicTable } from "./dynamic-table.ts";
 import { lastValue, type ElfFile } from "./file.ts";
+import type { Fields, RecordOf, Struct } from "./layout.ts";
 import { openOverlay, type Overlay } from "./overlay.ts";
 import { refused } from "./problems.ts";
 import { moveSectionSymbols } from "./section-symbols.ts";
@@ -22,9 +23,11 @@ export type Growth =
   /** A PT_NOTE became a PT_LOAD at the end of the file. */
   | "note"
   /** The program header table got another entry. */
-  | "headers";
+  | "headers"
+  /** The program header table moved to the end of the file, if `padding` allows it. */
+  | "table";
 
-const growths: readonly Growth[] = ["none", "in-place", "slack", "note", "headers"];
+const growths: readonly Growth[] = ["none", "in-place", "slack", "note", "headers", "table"];
 
 /** What may be done to make room. */
 export interface GrowthLimits {
@@ -133,19 +136,30 @@ export function refuseNul(file: ElfFile, text: string, what: string): void {
   if (text.includes("\0")) throw refused("elf-value", file, `${what} holds a NUL byte`);
 }
 
-/** Encodes the headers and gives back every byte that differs. */
+/** Encodes the headers that have changed and gives back every byte that differs. */
 export function finishDraft(draft: Draft): ByteWrite[] {
   const { file, header, overlay } = draft;
   overlay.write(0, Ehdr.write(file, header));
-  const phdrSize = Phdr.size(file);
-  draft.segments.forEach((segment, index) => {
-    overlay.write(Number(header.phoff) + index * phdrSize, Phdr.write(file, segment));
-  });
+  writeRecords(draft, Phdr, draft.segments, file.segments, header.phoff, file.header.phoff);
   moveSectionSymbols(draft);
-  const shdrSize = Shdr.size(file);
-  draft.sections.forEach((section, index) => {
-    overlay.write(Number(header.shoff) + index * shdrSize, Shdr.write(file, section));
-  });
+  writeRecords(draft, Shdr, draft.sections, draft.oldSections, header.shoff, file.header.shoff);
   if (draft.table !== undefined) overlay.write(file.dynamicRange!.offset, writeDynamicTable(file, draft.table));
   return overlay.finish(draft.size);
+}
+
+/** One header table. What is where it was, as it was, needs no writing. */
+function writeRecords<F extends Fields>(
+  { file, overlay }: Draft,
+  type: Struct<F>,
+  records: readonly RecordOf<F>[],
+  before: readonly Readonly<RecordOf<F>>[],
+  start: bigint,
+  oldStart: bigint,
+): void {
+  const size = type.size(file);
+  records.forEach((record, index) => {
+    const old = before[index];
+    if (start === oldStart && old !== undefined && type.isSame(record, old)) return;
+    overlay.write(Number(start) + index * size, type.write(file, record));
+  });
 }

@@ -13,8 +13,9 @@ export interface DynamicTable {
   entries: TableEntry[];
   /** Slots in the file, the one for the terminator included. */
   readonly capacity: number;
-  /** The raw slots, as they are in the file. */
+  /** The slots as they are in the file, and their bytes. */
   readonly slots: readonly Dyn[];
+  readonly bytes: Uint8Array;
 }
 
 export interface TableEntry {
@@ -40,13 +41,15 @@ const dispensableTags: readonly { readonly tag: number; readonly name: string }[
 export function openDynamicTable(file: ElfFile): DynamicTable | undefined {
   if (file.dynamicRange === undefined) return undefined;
   const { offset, length } = file.dynamicRange;
-  const slots = Dyn.readAll(file, readRange(file, offset, length, "dynamic section"));
+  const bytes = readRange(file, offset, length, "dynamic section");
+  const slots = Dyn.readAll(file, bytes);
   // Slots behind the terminator are spare, also those that ld has emptied but for their value (--as-needed).
   const beyond = slots.findIndex(({ tag }, index) => index > file.dynamic.length && tag !== 0n);
   return {
     entries: file.dynamic.map(({ tag, value }, slot) => ({ tag, value, slot })),
     capacity: beyond < 0 ? slots.length : beyond,
     slots,
+    bytes,
   };
 }
 
@@ -71,23 +74,22 @@ export function fitEntries(file: ElfFile, table: DynamicTable): string[] {
 
 export function writeDynamicTable(file: ElfFile, table: DynamicTable): Uint8Array {
   const size = Dyn.size(file);
-  const bytes = new Uint8Array(table.capacity * size);
   // What is not needed stays as it is.
-  for (let index = table.entries.length + 1; index < table.capacity; index++) {
-    const { tag, value } = table.slots[index]!;
-    if (tag === 0n) bytes.set(Dyn.write(file, { tag, value }), index * size);
-  }
+  const bytes = new Uint8Array(table.bytes.subarray(0, table.capacity * size));
   table.entries.forEach(({ tag, value, slot }, index) => {
+    const old = slot === undefined ? undefined : table.slots[slot]!;
+    // The tag of an old entry is taken raw: beyond 2^53 `tag` is rounded.
+    const raw = old !== undefined && Number(old.tag) === tag ? old.tag : BigInt(tag);
+    if (slot === index && raw === old?.tag && value === old.value) return;
     const moved = slot === undefined ? 0 : (index - slot) * size;
     // Its value is a distance from its own slot (patchelf#82).
     const adjusted = tag === DT.MIPS_RLD_MAP_REL ? BigInt.asUintN(file.bits, value - BigInt(moved)) : value;
-    // The tag of an old entry is taken raw: beyond 2^53 `tag` is rounded.
-    const raw = slot === undefined ? undefined : table.slots[slot]!.tag;
-    bytes.set(
-      Dyn.write(file, { tag: raw !== undefined && Number(raw) === tag ? raw : BigInt(tag), value: adjusted }),
-      index * size,
-    );
+    bytes.set(Dyn.write(file, { tag: raw, value: adjusted }), index * size);
   });
+  for (let index = table.entries.length; index < table.capacity; index++) {
+    const isSpare = index > table.entries.length && table.slots[index]!.tag === 0n;
+    if (!isSpare) bytes.fill(0, index * size, (index + 1) * size);
+  }
   return bytes;
 }
 

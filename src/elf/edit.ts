@@ -96,6 +96,7 @@ export function planEdits(file: ElfFile, edits: ElfEdits, limits: Partial<Growth
   if (draft.table !== undefined)
     changes.push(...fitEntries(file, draft.table).map((name) => `${name} removed to make room`));
   layOut(draft, blocks);
+  if (draft.growth === "table") changes.push("program header table moved: GNU strip would break the file");
   const writes = finishDraft(draft);
   if (writes.length > 0) useGrowth(draft, "in-place");
   return { writes, size: draft.size, growth: draft.growth, changes };

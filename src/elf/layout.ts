@@ -24,9 +24,12 @@ interface Values {
   ident: Uint8Array;
 }
 
-type Fields = Readonly<Record<string, FieldType>>;
-type RecordOf<F extends Fields> = { -readonly [K in keyof F]: Values[F[K]] };
+/** A declaration: the names and types of a record's fields. */
+export type Fields = Readonly<Record<string, FieldType>>;
+/** The record itself. */
+export type RecordOf<F extends Fields> = { -readonly [K in keyof F]: Values[F[K]] };
 
+/** A record type in both classes and byte orders. */
 export interface Struct<F extends Fields> {
   /** In bytes. */
   size(format: Format): number;
@@ -36,6 +39,8 @@ export interface Struct<F extends Fields> {
   read(format: Format, bytes: Uint8Array, at?: number): RecordOf<F>;
   /** As many whole records as `bytes` holds. */
   readAll(format: Format, bytes: Uint8Array): RecordOf<F>[];
+  /** Whether all numbers in two records are equal. */
+  isSame(one: Readonly<RecordOf<F>>, other: Readonly<RecordOf<F>>): boolean;
   /** The record's bytes. A value that does not fit its field is a RangeError: callers bound what they write. */
   write(format: Format, record: RecordOf<F>): Uint8Array;
 }
@@ -57,24 +62,28 @@ export function struct<const F extends Fields>(
   fields: F,
   order32: readonly (keyof F & string)[] = Object.keys(fields),
 ): Struct<F> {
+  const names = Object.keys(fields);
   const layouts = { 32: placeFields(fields, order32, 4), 64: placeFields(fields, Object.keys(fields), 8) };
-  const read = (format: Format, bytes: Uint8Array, at = 0): RecordOf<F> => {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const readAt = (format: Format, view: DataView, at: number): RecordOf<F> => {
     const little = format.endian === "little";
     const record: Record<string, Values[FieldType]> = {};
-    for (const place of layouts[format.bits].places) {
-      record[place.name] = readField(view, at + place.at, place.type, format.bits, little);
+    for (const { name, type, at: offset } of layouts[format.bits].places) {
+      record[name] = readField(view, at + offset, type, format.bits, little);
     }
     return record as RecordOf<F>;
   };
   return {
     size: (format) => layouts[format.bits].size,
     offsetOf: (format, field) => layouts[format.bits].places.find((place) => place.name === field)!.at,
-    read,
+    read: (format, bytes, at = 0) => readAt(format, viewOf(bytes), at),
     readAll(format, bytes) {
       const { size } = layouts[format.bits];
-      return Array.from({ length: Math.floor(bytes.length / size) }, (_, index) => read(format, bytes, index * size));
+      const view = viewOf(bytes);
+      const records: RecordOf<F>[] = [];
+      for (let at = 0; at + size <= bytes.length; at += size) records.push(readAt(format, view, at));
+      return records;
     },
+    isSame: (one, other) => names.every((name) => one[name] === other[name]),
     write(format, record) {
       const { places, size } = layouts[format.bits];
       const bytes = new Uint8Array(size);
@@ -84,6 +93,8 @@ export function struct<const F extends Fields>(
     },
   };
 }
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function placeFields(fields: Fields, order: readonly string[], nativeWidth: number): { places: Place[]; size: number } {
   let size = 0;

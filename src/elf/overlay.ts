@@ -1,7 +1,7 @@
 import type { ByteSource, ByteWrite } from "../core/bytes.ts";
 
-/** Runs of changed bytes with fewer equal ones between them become one write. */
-const mergeBelow = 16;
+/** Bytes are compared by cells of so many; changed cells side by side become one write. */
+const cellSize = 16;
 
 /** Bytes written over a source that itself never changes. */
 export interface Overlay {
@@ -26,40 +26,39 @@ export function openOverlay(source: ByteSource): Overlay {
 
 /** The same effect by writes that neither overlap nor touch. */
 function flatten(writes: readonly ByteWrite[]): ByteWrite[] {
-  const spans: { start: number; end: number }[] = [];
-  for (const { offset, bytes } of writes.toSorted((a, b) => a.offset - b.offset)) {
-    const last = spans.at(-1);
-    if (last !== undefined && offset <= last.end) last.end = Math.max(last.end, offset + bytes.length);
-    else spans.push({ start: offset, end: offset + bytes.length });
+  const groups: { start: number; end: number; readonly order: number[] }[] = [];
+  const order = [...writes.keys()].sort((a, b) => writes[a]!.offset - writes[b]!.offset);
+  for (const index of order) {
+    const { offset, bytes } = writes[index]!;
+    const last = groups.at(-1);
+    if (last !== undefined && offset <= last.end) {
+      last.end = Math.max(last.end, offset + bytes.length);
+      last.order.push(index);
+    } else groups.push({ start: offset, end: offset + bytes.length, order: [index] });
   }
-  const merged = spans.map(({ start, end }) => ({ offset: start, bytes: new Uint8Array(end - start) }));
-  for (const { offset, bytes } of writes) {
-    const span = merged[lastAtOrBefore(merged, offset)]!;
-    span.bytes.set(bytes, offset - span.offset);
-  }
-  return merged;
-}
-
-/** The index of the last write that begins at `offset` or before it. */
-function lastAtOrBefore(writes: readonly ByteWrite[], offset: number): number {
-  let [low, high] = [0, writes.length - 1];
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (writes[middle]!.offset <= offset) low = middle;
-    else high = middle - 1;
-  }
-  return low;
+  return groups.map(({ start, end, order: members }) => {
+    if (members.length === 1) return writes[members[0]!]!;
+    const bytes = new Uint8Array(end - start);
+    // In the order in which they were asked for: later ones win.
+    for (const index of members.sort((a, b) => a - b)) bytes.set(writes[index]!.bytes, writes[index]!.offset - start);
+    return { offset: start, bytes };
+  });
 }
 
 /** The parts of a write that change the source. */
 function differences({ offset, bytes }: ByteWrite, source: ByteSource): ByteWrite[] {
   const before = source.read(offset, bytes.length);
+  const isChanged = (at: number) => at >= before.length || before[at] !== bytes[at];
   const runs: { start: number; end: number }[] = [];
-  for (let at = 0; at < bytes.length; at++) {
-    if (at < before.length && before[at] === bytes[at]) continue;
+  for (let cell = 0; cell < bytes.length; cell += cellSize) {
+    const cellEnd = Math.min(cell + cellSize, bytes.length);
+    let [start, end] = [cell, cellEnd];
+    while (start < cellEnd && !isChanged(start)) start++;
+    if (start === cellEnd) continue;
+    while (!isChanged(end - 1)) end--;
     const last = runs.at(-1);
-    if (last !== undefined && at - last.end < mergeBelow) last.end = at + 1;
-    else runs.push({ start: at, end: at + 1 });
+    if (last !== undefined && start - last.end < cellSize) last.end = end;
+    else runs.push({ start, end });
   }
-  return runs.map(({ start, end }) => ({ offset: offset + start, bytes: bytes.slice(start, end) }));
+  return runs.map(({ start, end }) => ({ offset: offset + start, bytes: bytes.subarray(start, end) }));
 }

@@ -33,7 +33,7 @@ export function collectReferences(draft: Draft, section: number, size: number): 
   }
   // New strings lie behind the old table; they are told apart by their offsets, so nobody counts them.
   const uses = new Uint8Array(size);
-  const add = (offset: number) => {
+  const add = (offset: number): void => {
     if (offset < size && uses[offset]! < manyUses) uses[offset]! += 1;
   };
   const addOld = (offset: number) => {
@@ -52,7 +52,8 @@ export function collectReferences(draft: Draft, section: number, size: number): 
     const bytes = readMapped(file, symbols, count * step, "dynamic symbols");
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     // st_name comes first in both classes.
-    for (let at = 0; at < bytes.length; at += step) addOld(view.getUint32(at, file.endian === "little"));
+    const little = file.endian === "little";
+    for (let at = 0; at < bytes.length; at += step) addOld(view.getUint32(at, little));
   }
   for (const { record, auxiliaries } of walkNeeded(file)) {
     addOld(record.file);

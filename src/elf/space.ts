@@ -33,14 +33,18 @@ const filledLoads = (draft: Draft): Segment[] =>
 /** Everything that headers say is in use, but for the PT_LOADs themselves and for what lies inside of `except`. */
 function usedSpans(draft: Draft, except: readonly Span[] = []): Span[] {
   const { file, header, segments, sections } = draft;
-  const table = (at: bigint, size: number): Span => ({ start: Number(at), end: Number(at) + size });
-  return [
-    table(0n, Ehdr.size(file)),
-    table(header.phoff, segments.length * Phdr.size(file)),
-    table(header.shoff, sections.length * Shdr.size(file)),
-    ...sections.filter(hasBytes).map(({ offset, size }) => ({ start: Number(offset), end: Number(offset + size) })),
-    ...segments.filter((segment) => segment.type !== PT.LOAD).map(spanOfSegment),
-  ].filter((span) => span.end > span.start && !except.some((one) => isWithin(span, one)));
+  const spans: Span[] = [];
+  // Asked some ten times for each file.
+  const add = (at: bigint, size: number): void => {
+    const span = { start: Number(at), end: Number(at) + size };
+    if (size > 0 && !except.some((one) => isWithin(span, one))) spans.push(span);
+  };
+  add(0n, Ehdr.size(file));
+  add(header.phoff, segments.length * Phdr.size(file));
+  add(header.shoff, sections.length * Shdr.size(file));
+  for (const section of sections) if (hasBytes(section)) add(section.offset, Number(section.size));
+  for (const { type, offset, filesz } of segments) if (type !== PT.LOAD) add(offset, Number(filesz));
+  return spans;
 }
 
 /** Where the bytes end that any header knows of. */

@@ -53,7 +53,8 @@ export function openStrings(draft: Draft): StringTable {
     const got = `string offset ${hex(outside.value)}`;
     throw refused("elf-no-strings", file, "a string lies behind the dynamic string table", { got });
   }
-  let bytes = Buffer.from(before);
+  let bytes: Buffer = Buffer.from(before.buffer, before.byteOffset, before.length);
+  let isShared = true;
   const section = draft.sections.findIndex(
     (one) => one.type === SHT.STRTAB && (one.flags & SHF.ALLOC) !== 0n && one.addr === address,
   );
@@ -85,6 +86,8 @@ export function openStrings(draft: Draft): StringTable {
         if (offset >= 0 && !added.has(key) && !holds(bytes, offset, wanted)) offset = -1;
         if (offset < 0 && old !== undefined && wanted.length <= (references?.roomAt(bytes, old) ?? 0)) {
           offset = old;
+          if (isShared) bytes = Buffer.from(bytes);
+          isShared = false;
           bytes.fill(0, offset, bytes.indexOf(0, offset));
           wanted.copy(bytes, offset);
         }
@@ -103,7 +106,7 @@ export function openStrings(draft: Draft): StringTable {
       // A table that was moved before goes back when it has become small enough.
       if (!trimmed && references !== undefined && draft.isTail(current))
         bytes = bytes.subarray(0, references.end(bytes));
-      bytes = Buffer.concat([bytes, ...pieces]);
+      if (pieces.length > 0) bytes = Buffer.concat([bytes, ...pieces]);
     },
     block: () => ({
       current,

@@ -274,7 +274,7 @@ function report() {
   );
   if (times.length > 0)
     say("plan, milliseconds median / max", `${times[times.length >> 1].toFixed(2)} / ${times.at(-1).toFixed(1)}`);
-  for (const rung of ["none", "in-place", "slack", "note", "headers"]) {
+  for (const rung of ["none", "in-place", "slack", "note", "headers", "table"]) {
     if (values.tool === undefined)
       say(
         `  ladder: ${rung}`,

@@ -166,7 +166,8 @@ describe("a file without any note and without room", () => {
     const edits: ElfEdits = { runPath: { kind: "rpath", value: `/${"long/".repeat(60)}` } };
     expect(() => workshop.edit(name, edits)).toThrow(/no room for another program header.*GNU strip breaks/);
     const { path, patch, after } = workshop.edit(name, edits, { limits: { padding: 1 << 20 } });
-    expect(patch.growth).toBe("headers");
+    expect(patch.growth).toBe("table");
+    expect(patch.changes).toContain("program header table moved: GNU strip would break the file");
     const env = { ...process.env, LD_PRELOAD: path, LD_BIND_NOW: "1" };
     expect(spawnSync("/bin/echo", ["fine"], { env, encoding: "utf8" })).toMatchObject({ stdout: "fine\n", stderr: "" });
     const loads = readElf(memorySource(after), name).segments.filter(({ type }) => type === 1);

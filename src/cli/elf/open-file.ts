@@ -21,12 +21,9 @@ export function openFile(path: string): FileOnDisk {
       closeSync(file);
       throw new FlixwrapError("host-read", { what: "not a regular file", where: path });
     }
+    const pieces = openPieces(file, stat.size);
     return {
-      source: {
-        size: stat.size,
-        read: (at, length) => readPiece(file, stat.size, at, length),
-        stream: () => createReadStream(path),
-      },
+      source: { size: stat.size, read: pieces, stream: () => createReadStream(path) },
       close: () => closeSync(file),
     };
   } catch (error) {
@@ -34,8 +31,28 @@ export function openFile(path: string): FileOnDisk {
   }
 }
 
-function readPiece(file: number, size: number, at: number, length: number): Uint8Array {
-  const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - at)));
+/** What is asked for lies close together: the headers, the dynamic table, its strings. So more is read at once. */
+const windowSize = 16 << 10;
+/** Windows that are kept. */
+const windowsMax = 4;
+
+function openPieces(file: number, size: number): ByteSource["read"] {
+  const windows: { readonly start: number; readonly bytes: Uint8Array }[] = [];
+  return (at, length) => {
+    const end = Math.min(at + length, size);
+    if (end - at > windowSize / 2) return readPiece(file, at, end - at);
+    let window = windows.find(({ start, bytes }) => start <= at && end <= start + bytes.length);
+    if (window === undefined) {
+      window = { start: at, bytes: readPiece(file, at, Math.min(windowSize, size - at)) };
+      windows.unshift(window);
+      windows.length = Math.min(windows.length, windowsMax);
+    }
+    return window.bytes.subarray(at - window.start, Math.max(at, end) - window.start);
+  };
+}
+
+function readPiece(file: number, at: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(Math.max(0, length));
   let done = 0;
   while (done < bytes.length) {
     const count = readSync(file, bytes, done, bytes.length - done, at + done);
