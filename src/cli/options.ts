@@ -322,6 +322,14 @@ export const lateOptions = grouped("What programs load late:", [
   },
 ]);
 
+/** What is done to the files that are taken. */
+export const stripOptions = grouped("The extension:", [
+  {
+    flags: "--strip",
+    help: "drop symbol tables and debug information from the files that are taken, by this machine's strip or llvm-strip; what is mapped into memory stays byte for byte",
+  },
+]);
+
 /** What programs start. */
 export const startedOptions = grouped("What programs load late:", [
   {

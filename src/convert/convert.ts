@@ -1,10 +1,12 @@
 import type { Context } from "../core/context.ts";
 import { type FinishedPlan, finishPlan, type FinishOptions } from "../extension/finish.ts";
 import { parseName, parseNotes } from "../extension/release.ts";
+import { withTempFolder } from "../host/temp.ts";
 import type { Image } from "../oci/image.ts";
+import type { Rootfs } from "../oci/rootfs.ts";
 import { readVersion } from "../host/version.ts";
 import { chooseArchitecture } from "./architecture.ts";
-import { type Converted, converters } from "./converters.ts";
+import { type Converted, type Converter, converters } from "./converters.ts";
 import { rebuildCommand } from "./rebuild.ts";
 import type { Request } from "./request.ts";
 import { defined } from "./defined.ts";
@@ -37,26 +39,48 @@ export async function convert(request: Request, context: Context): Promise<Outco
     };
     context.emit({ kind: "step", step: "image", detail: [rootfs.description, platform].filter(Boolean).join(" ") });
 
-    const converted = converter.plan(rootfs);
-    const { arch = chooseArchitecture(converted.elfs, platform)?.systemd } = options;
-    const architecture = arch === "any" ? undefined : arch;
-    for (const message of converted.plan.warnings) context.emit({ kind: "warning", message });
-    const plan = finishPlan(converted.plan, finishOptions(request, name, architecture, converted, image));
-    if (options.trace !== undefined) {
-      const { traceCommands } = await import("./trace.ts");
-      await traceCommands(rootfs, plan, options.trace, context);
-    }
-    const shipped = await shipPlan(
-      plan,
-      { name, architecture, ...defined({ texts: converted.texts, smoke: converted.smoke }) },
-      options,
-      context,
+    const finish = (root: Rootfs): Promise<Outcome> => carryOut(root, converter, { request, name, image }, context);
+    if (options.strip !== true) return await finish(rootfs);
+    const { stripRoot } = await import("./strip.ts");
+    return await withTempFolder(context, async (folder) =>
+      finish(await stripRoot(rootfs, converter.plan(rootfs).plan, folder, context)),
     );
-    for (const message of converted.notices ?? []) context.emit({ kind: "notice", message });
-    return { plan, image, ...shipped };
   } finally {
     opened.close();
   }
+}
+
+interface Conversion {
+  readonly request: Request;
+  readonly name: string;
+  readonly image: Outcome["image"];
+}
+
+/** From the root to the file. */
+async function carryOut(
+  rootfs: Rootfs,
+  converter: Converter,
+  { request, name, image }: Conversion,
+  context: Context,
+): Promise<Outcome> {
+  const { options } = request;
+  const converted = converter.plan(rootfs);
+  const { arch = chooseArchitecture(converted.elfs, image.platform)?.systemd } = options;
+  const architecture = arch === "any" ? undefined : arch;
+  for (const message of converted.plan.warnings) context.emit({ kind: "warning", message });
+  const plan = finishPlan(converted.plan, finishOptions(request, name, architecture, converted, image));
+  if (options.trace !== undefined) {
+    const { traceCommands } = await import("./trace.ts");
+    await traceCommands(rootfs, plan, options.trace, context);
+  }
+  const shipped = await shipPlan(
+    plan,
+    { name, architecture, ...defined({ texts: converted.texts, smoke: converted.smoke }) },
+    options,
+    context,
+  );
+  for (const message of converted.notices ?? []) context.emit({ kind: "notice", message });
+  return { plan, image, ...shipped };
 }
 
 function finishOptions(

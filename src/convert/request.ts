@@ -88,5 +88,6 @@ export interface ConvertOptions {
   readonly dlopen?: DlopenLevel;
   readonly hwcaps?: "all" | "baseline";
   readonly withBinaries?: readonly string[];
+  readonly strip?: boolean;
   readonly flatwrap?: RawFlatwrapOptions;
 }

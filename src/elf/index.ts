@@ -6,7 +6,7 @@ export type { FlagEdit, NeededEdits, RunPath } from "./edit-dynamic.ts";
 export { findString, matchStrings } from "./find.ts";
 export { nameMachine } from "./machines.ts";
 export { nameOf } from "./constants.ts";
-export { DF, DF_1, DT, EM, ET, PF, PT, SHN, SHT } from "./constants.ts";
+export { DF, DF_1, DT, EM, ET, PF, PT, SHF, SHN, SHT } from "./constants.ts";
 export { readSections } from "./sections.ts";
 export type { Format } from "./layout.ts";
 export {

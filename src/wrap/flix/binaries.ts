@@ -2,6 +2,7 @@ import { FlixwrapError } from "../../core/errors.ts";
 import { isWithin, join, type RootPath, rootPath } from "../../core/paths.ts";
 import { isElf, matchStrings, readElf } from "../../elf/index.ts";
 import { afterUsrMerge } from "../../extension/check/hosts.ts";
+import type { Closure } from "../../loader/index.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import { type Entry, parseEntry } from "../entry.ts";
 import { matchNodes } from "./patterns.ts";
@@ -67,10 +68,12 @@ const privateProgram = /(?:(?:\/usr)?\/lib(?:exec|32|64)?|\/opt)\/[\w.+@/-]{2,20
  * One line per program, or folder of programs, that a selected program names by a path at which the extension has
  * nothing: compiled in as it is, it serves at its own place only.
  */
-export function warnOfStarted(rootfs: Rootfs, { files, links }: Selection): readonly string[] {
+export function warnOfStarted(rootfs: Rootfs, closure: Closure, { files, links }: Selection): readonly string[] {
   const places = [...files, ...links].map(({ to }) => to as string);
   const sources = files.map(({ node }) => node.path);
-  const told = new Set<RootPath>();
+  // A loader is named by PT_INTERP, and comes along.
+  const loaders = closure.objects.filter(({ role }) => role === "interpreter");
+  const told = new Set(loaders.map(({ node }) => node.path));
   return files.flatMap((file) => {
     if (file.role !== "program" || file.node.size > largestSearched) return [];
     const named = matchStrings(file.elf, privateProgram).map((text) => rootPath(text));

@@ -47,7 +47,7 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
     ...selection.warnings,
     ...closure.warnings,
     ...warnOfPlugins(rootfs, closure, selection),
-    ...warnOfStarted(rootfs, selection),
+    ...warnOfStarted(rootfs, closure, selection),
   ];
   const plan = (actions: readonly Action[]): FlixPlan => ({ source: rootfs, actions, warnings, closure });
 
