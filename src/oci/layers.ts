@@ -84,7 +84,7 @@ class Application {
   readonly #removed = new Map<Inode, Map<string, Inode>>();
   readonly #aufs = new Map<string, Inode>();
 
-  /** Where the last entry was put: most have the same parent. */
+  /** Where the last entry was put, by its parent as written: most have the same. */
   #last: { readonly parent: string; readonly folder: FolderInode } | undefined;
 
   /** `count` is called for every node that is made. */
@@ -117,6 +117,16 @@ class Application {
   }
 
   applyEntry(entry: TarEntry): void {
+    const end = entry.name.length - (entry.name.endsWith("/") ? 1 : 0);
+    const slash = end === 0 ? 0 : entry.name.lastIndexOf("/", end - 1) + 1;
+    const parent = entry.name.slice(0, slash);
+    const last = entry.name.slice(slash, end);
+    const isPlain = isPlainName(last);
+    if (isPlain && this.#last?.parent === parent) {
+      this.#count();
+      this.#put(entry, this.#last.folder, last);
+      return;
+    }
     const names = this.#split(entry, entry.name);
     if (this.#markers && names.some((part) => part.startsWith(AUFS))) {
       if (entry.type === "file") this.#aufs.set(names.join("/"), this.#inode(entry));
@@ -131,6 +141,11 @@ class Application {
     }
     this.#count();
     const folder = this.#makeFolder(entry, names);
+    this.#last = isPlain ? { parent, folder } : undefined;
+    this.#put(entry, folder, name);
+  }
+
+  #put(entry: TarEntry, folder: FolderInode, name: string): void {
     const present = folder.children.get(name);
     if (entry.type === "directory" && present?.type === "directory") {
       Object.assign(present, attributesOf(entry));
@@ -142,15 +157,17 @@ class Application {
   }
 
   #inode(entry: TarEntry): Inode {
-    const attributes = attributesOf(entry);
-    switch (entry.type) {
-      case "file":
-        return { type: "file", ...attributes, ...openContent(this.#archive, entry.content!) };
+    const { type, mode, uid, gid, mtime, xattrs } = entry;
+    switch (type) {
+      case "file": {
+        const open = openContent(this.#archive, entry.content!);
+        return { type, mode, uid, gid, mtime, xattrs, size: entry.content!.size, open };
+      }
       case "directory":
-        return emptyFolder(attributes);
+        return { type, mode, uid, gid, mtime, xattrs, children: new Map() };
       case "symlink":
         if (entry.target === "") throw this.#unsafe(entry, "a link to nothing");
-        return { type: "symlink", ...attributes, target: entry.target! };
+        return { type, mode, uid, gid, mtime, xattrs, target: entry.target! };
       case "hardlink":
         return this.#linkTarget(entry);
       case "character-device":
@@ -158,7 +175,7 @@ class Application {
       case "fifo":
         break;
     }
-    return { type: entry.type, ...attributes, ...(entry.device && { device: entry.device }) };
+    return { type, ...attributesOf(entry), ...(entry.device && { device: entry.device }) };
   }
 
   /** What a hard link leads to: of this layer or a lower one, itself possibly a symlink, never a folder. */
@@ -177,7 +194,6 @@ class Application {
   /** The folder at a path, links followed inside the root, missing ones made. */
   #makeFolder(entry: TarEntry, names: readonly string[]): FolderInode {
     const parent = asFolder(names);
-    if (this.#last?.parent === parent) return this.#last.folder;
     const create = (above: Inode, name: string): Inode => {
       this.#count();
       const made = emptyFolder();
@@ -188,7 +204,6 @@ class Application {
     const folder = trail?.nodes.at(-1);
     if (folder?.type !== "directory") throw this.#unsafe(entry, "a file or broken link where a folder is needed");
     if (trail!.names.length >= MAX_DEPTH) throw this.#unsafe(entry, "folders nested too deep");
-    this.#last = { parent, folder };
     return folder;
   }
 
@@ -235,17 +250,17 @@ class Application {
 /** The slash at the end makes a link there be followed, and the empty path mean the root. */
 const asFolder = (names: readonly string[]): string => `${names.join("/")}/`;
 
-/** Made when a file is opened: most never are. */
-const openContent = (
-  archive: ByteSource,
-  { offset, size, parts }: StoredContent,
-): Pick<FileInode, "size" | "open"> => ({
-  size,
-  open: () =>
+/** Most files are never opened. */
+const openContent =
+  (archive: ByteSource, { offset, size, parts }: StoredContent): FileInode["open"] =>
+  () =>
     parts === undefined
       ? sliceSource(archive, offset, size)
-      : sparseSource(sliceSource(archive, offset, archive.size - offset), size, parts),
-});
+      : sparseSource(sliceSource(archive, offset, archive.size - offset), size, parts);
+
+/** Whether a name needs no closer look: no marker, not too long, neither empty nor a step. */
+const isPlainName = (name: string): boolean =>
+  name !== "" && name.length <= MAX_NAME / 3 && (!name.startsWith(".") || /^\.[^.w]/.test(name));
 
 const attributesOf = ({ mode, uid, gid, mtime, xattrs }: TarEntry): InodeAttributes => ({
   mode,
