@@ -3,8 +3,9 @@ import type { Stats } from "node:fs";
 import { access, constants, lstat, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { FlixwrapError } from "../core/errors.ts";
+import { ownToken } from "./process-token.ts";
 import { isSystemError, wordSystemError } from "./system-error.ts";
-import { removeAfter } from "./temp.ts";
+import { removeAfter, removeLeftovers } from "./temp.ts";
 
 /** Where a result goes, and what may be replaced there. */
 export interface Output {
@@ -48,18 +49,23 @@ export async function checkOutput(output: Output): Promise<void> {
 
 /**
  * Lets `write` make the result under a temporary name beside the goal (same file system) and renames it last:
- * the goal is either what it was or the whole result. On failure nothing is left behind.
+ * the goal is either what it was or the whole result. On failure nothing is left behind; what a killed process
+ * left for the same goal is removed.
  * @throws what {@link checkOutput} and `write` throw; failed system calls as `host-output-write`.
  */
 export async function writeOutput<T>(output: Output, write: (temporary: string) => Promise<T>): Promise<T> {
   await checkOutput(output);
   const path = resolve(output.path);
   // The name may be 255 bytes long already: only a part of it is kept.
-  const temporary = join(dirname(path), `.${basename(path).slice(0, 40)}.${randomBytes(6).toString("hex")}.part`);
+  const prefix = `.${basename(path).slice(0, 40)}.`;
+  // The folder that a killed process was about to replace may be all there is, as long as we have no new one.
+  removeLeftovers(dirname(path), prefix, OLD);
+  const temporary = join(dirname(path), `${prefix}${ownToken()}-${randomBytes(6).toString("hex")}.part`);
   return removeAfter(temporary, async () => {
     try {
       const result = await write(temporary);
       await (output.kind === "file" ? rename(temporary, path) : replaceFolder(temporary, path));
+      removeLeftovers(dirname(path), prefix);
       return result;
     } catch (error) {
       throw wordSystemError(error, "host-output-write", "cannot write the output", path);
@@ -67,9 +73,11 @@ export async function writeOutput<T>(output: Output, write: (temporary: string) 
   });
 }
 
+const OLD = ".old";
+
 /** rename(2) replaces a file, but no folder that has something in it. */
 async function replaceFolder(temporary: string, path: string): Promise<void> {
-  const old = `${temporary}.old`;
+  const old = `${temporary}${OLD}`;
   const moved = await rename(path, old).then(
     () => true,
     (error: unknown) => {

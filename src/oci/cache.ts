@@ -24,7 +24,7 @@ import { withLock } from "./cache-lock.ts";
 import { checkDigest, digestOf, parseDigest, splitDigest, type Digest } from "./digest.ts";
 import { removeTree } from "./remove-tree.ts";
 import { checkDigestInThread, inThisThread } from "./hash-thread.ts";
-import { isAlive, ownToken } from "./process-token.ts";
+import { isAlive, ownToken } from "../host/process-token.ts";
 
 /**
  * A content-addressed store on disk: manifests and configurations in `blobs`, uncompressed layers by their

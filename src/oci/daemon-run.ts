@@ -7,7 +7,7 @@ import { parentOf, rootPath, type RootPath } from "../core/paths.ts";
 import { spool } from "./archive.ts";
 import { connect, explained } from "./daemon.ts";
 import type { Engine } from "./daemon-endpoint.ts";
-import { isAlive, ownToken } from "./process-token.ts";
+import { isAlive, ownToken } from "../host/process-token.ts";
 import { interrupted } from "./retry.ts";
 import type { Rootfs } from "./rootfs.ts";
 import { listen, runError, type ChangedRoot, type RunOptions } from "./run.ts";

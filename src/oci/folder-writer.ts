@@ -7,7 +7,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import { extractTar } from "./extract.ts";
 import { removeTree } from "./remove-tree.ts";
-import { isAlive, ownToken } from "./process-token.ts";
+import { isAlive, ownToken } from "../host/process-token.ts";
 import { interrupted } from "./retry.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
 import { writeTar } from "./tar-writer.ts";
