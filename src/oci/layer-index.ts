@@ -2,10 +2,10 @@ import type { NodeType } from "./rootfs.ts";
 import type { StoredContent, TarEntry } from "./tar.ts";
 
 /**
- * A layer's entries as JSON, kept beside it in the cache: one read instead of one for each header. The layer is
+ * A layer's entries as lines of JSON, kept beside it in the cache: one read instead of one for each header. The layer is
  * the truth; this can be made again from it at any time. Raise the version with every change of form.
  */
-export const INDEX_VERSION = 1;
+export const INDEX_VERSION = 2;
 
 const types: readonly (NodeType | "hardlink")[] = [
   "file",
@@ -30,8 +30,15 @@ type Row = readonly [
   xattrs?: Readonly<Record<string, string>>,
 ];
 
+/** Entries in one line: all in one would double what a huge layer takes, one in each is slower to read. */
+const LINE = 4096;
+
 export function encodeIndex(entries: readonly TarEntry[]): Buffer {
-  return Buffer.from(JSON.stringify(entries.map(toRow)));
+  const lines: Buffer[] = [];
+  for (let at = 0; at < entries.length; at += LINE) {
+    lines.push(Buffer.from(`${JSON.stringify(entries.slice(at, at + LINE).map(toRow))}\n`));
+  }
+  return Buffer.concat(lines);
 }
 
 function toRow(entry: TarEntry): Row {
@@ -46,11 +53,15 @@ function toRow(entry: TarEntry): Row {
 }
 
 /** Undefined when the bytes are no index of this version's form. */
-export function decodeIndex(bytes: Uint8Array): TarEntry[] | undefined {
+export function decodeIndex(index: Buffer): TarEntry[] | undefined {
+  const entries: TarEntry[] = [];
   try {
-    return (JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as Row[]).map(
-      fromRow,
-    );
+    for (let at = 0; at < index.length;) {
+      const end = index.indexOf(0x0a, at);
+      for (const row of JSON.parse(index.toString("utf8", at, end)) as Row[]) entries.push(fromRow(row));
+      at = end + 1;
+    }
+    return entries;
   } catch {
     return undefined;
   }

@@ -64,7 +64,8 @@ export function stackLayers(limits: LayerLimits = usualLimits): LayerStack {
   };
 }
 
-const tooLarge = (where: string, got: string): FlixwrapError =>
+/** An image beyond its limits. */
+export const tooLarge = (where: string, got: string): FlixwrapError =>
   new FlixwrapError("oci-too-large", { what: "the image is larger than allowed", where, got });
 
 const WHITEOUT = ".wh.";
