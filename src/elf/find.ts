@@ -9,16 +9,28 @@ const windowSize = 1 << 20;
  * The file offsets of `text` as a whole NUL-terminated string (not as the end of a longer one) in the read-only
  * segments: the places where an edit of the same length changes a compiled-in name.
  */
-export function findString(file: Mapped, text: string): number[] {
-  const wanted = encodeName(`${text}\0`);
+export const findString = (file: Mapped, text: string): number[] => findText(file, text, "\0", "\0");
+
+/**
+ * The file offsets of an absolute path in the read-only segments: alone, as the beginning of a longer path, in a list
+ * (`/etc/sasl2:/usr/lib/sasl2`) or in quotes (`MODULESDIR: "/usr/lib/ossl-modules"`); not as the end of a longer path.
+ */
+export const findPath = (file: Mapped, path: string): number[] => findText(file, path, '\0:"', '\0/:"');
+
+/** Offsets of `text` between one byte of `before` (or the beginning of a segment) and one of `after`. */
+function findText(file: Mapped, text: string, before: string, after: string): number[] {
+  const wanted = encodeName(text);
+  const [first, last] = [encodeName(before), encodeName(after)];
   const found: number[] = [];
   for (const [start, end] of readOnlyRanges(file)) {
     for (let at = start; at < end; at += windowSize) {
-      // With the byte before, which ends another string unless the segment begins here.
       const from = Math.max(start, at - 1);
-      const bytes = readBuffer(file, from, Math.min(windowSize + wanted.length, end - from));
-      for (let hit = bytes.indexOf(wanted); hit >= 0; hit = bytes.indexOf(wanted, hit + 1))
-        if (from + hit === start || bytes[hit - 1] === 0) found.push(from + hit);
+      const bytes = readBuffer(file, from, Math.min(windowSize + wanted.length + 1, end - from));
+      for (let hit = bytes.indexOf(wanted); hit >= 0; hit = bytes.indexOf(wanted, hit + 1)) {
+        const [previous, next] = [bytes[hit - 1], bytes[hit + wanted.length]];
+        const begins = from + hit === start || (previous !== undefined && first.includes(previous));
+        if (begins && next !== undefined && last.includes(next)) found.push(from + hit);
+      }
     }
   }
   return [...new Set(found)].sort((a, b) => a - b);

@@ -11,6 +11,7 @@ import { buildGraph, type NeedGraph } from "./graph.ts";
 import { sealLoader } from "./loaders.ts";
 import { type LateOptions, resolveSelection } from "./needs.ts";
 import { warnOfPlugins } from "./plug-ins.ts";
+import { findPrivateFolders, linkPrivateFolder, type PrivateFolder, redirect } from "./private-folders.ts";
 import { type Misdirected, provePlan } from "./proof.ts";
 import { foldersOf, runPathInside, runPathOutside, setRunPath } from "./run-path.ts";
 import { rewriteScript } from "./scripts.ts";
@@ -42,7 +43,10 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
   verifyClosure(closure);
 
   const { hwcaps = "all" } = options;
-  const layout: Layout = { closure, graph: buildGraph(closure), sysroot, selection, hwcaps, explicit: new Set() };
+  const places = [...selection.files, ...selection.folders].map(({ to }) => to);
+  const privateFolders = findPrivateFolders(places, sysroot);
+  const graph = buildGraph(closure);
+  const layout: Layout = { closure, graph, sysroot, selection, privateFolders, hwcaps, explicit: new Set() };
   const warnings = [
     ...selection.warnings,
     ...closure.warnings,
@@ -68,6 +72,7 @@ export interface Layout {
   readonly graph: NeedGraph;
   readonly sysroot: Sysroot;
   readonly selection: Selection;
+  readonly privateFolders: readonly PrivateFolder[];
   readonly hwcaps: NonNullable<FlixOptions["hwcaps"]>;
   /** Objects that must name the folders of their direct needs themselves. */
   readonly explicit: ReadonlySet<RootPath>;
@@ -88,17 +93,24 @@ function layOut(rootfs: Rootfs, layout: Layout): Action[] {
         return placeOutside(objects.get(node.path)!, { to, why }, layout);
     }
   });
+  const inside = closure.objects
+    .filter(({ reasons }) => reasons.length > 0)
+    .flatMap((object) => placeInside(object, layout));
+  // A plug-in of a private folder that another one needs, too, stands there already.
+  const places = new Set(chosen.map(({ to }) => to));
   return [
     ...selection.folders.map((folder): Action => ({ kind: "directory", ...folder })),
     ...selection.links.map((link): Action => ({ kind: "symlink", ...link })),
     ...chosen,
-    ...closure.objects.filter(({ reasons }) => reasons.length > 0).flatMap((object) => placeInside(object, layout)),
+    ...inside.filter(({ to }) => !places.has(to)),
+    ...layout.privateFolders.map((folder) => linkPrivateFolder(folder)),
     ...planPathFiles(layout),
   ];
 }
 
 /** A program or library at the place the user chose. */
-function placeOutside(object: LoadedObject, place: Place, { closure, graph, sysroot }: Layout): Action {
+function placeOutside(object: LoadedObject, place: Place, layout: Layout): Action {
+  const { closure, graph, sysroot } = layout;
   const family = familyOf(object, closure);
   const { interpreter } = object.elf;
   return patchAction(
@@ -109,11 +121,13 @@ function placeOutside(object: LoadedObject, place: Place, { closure, graph, sysr
       ...(family === "glibc" ? { noDefaultLib: true } : {}),
     },
     place,
+    layout,
   );
 }
 
 /** A library or loader in the sysroot, with a link for every other name it was found under. */
-function placeInside(object: LoadedObject, { closure, graph, sysroot, explicit }: Layout): Action[] {
+function placeInside(object: LoadedObject, layout: Layout): Action[] {
+  const { closure, graph, sysroot, explicit } = layout;
   const to = sysroot.mirror(object.node.path);
   const why = wordReason(object);
   const links = object.foundAs
@@ -127,7 +141,7 @@ function placeInside(object: LoadedObject, { closure, graph, sysroot, explicit }
   const edits = explicit.has(object.node.path)
     ? setRunPath([...graph.needs(object), ...graph.foundByRunPathOf(object)], sysroot)
     : runPathInside(object, familyOf(object, closure), graph, sysroot);
-  return [patchAction(object, edits, { to, why }), ...links];
+  return [patchAction(object, edits, { to, why }, layout), ...links];
 }
 
 /** musl reads its folders from `../etc/ld-musl-ARCH.path` as seen from where its loader stands (ldso/dynlink.c). */
@@ -155,12 +169,24 @@ interface Place {
   readonly why: string;
 }
 
-function patchAction(object: LoadedObject, edits: ElfEdits, place: Place): Action {
-  if (Object.keys(edits).length === 0) return { kind: "copy", from: object.node, ...place };
+function patchAction(object: LoadedObject, edits: ElfEdits, place: Place, { privateFolders }: Layout): Action {
+  const { node, elf } = object;
   // What is shipped is not stripped any more, so even a program header table may move, for 1 MiB at the most.
-  const { writes, size, changes } = planEdits(object.elf, edits, { padding: 1 << 20 });
-  if (writes.length === 0) return { kind: "copy", from: object.node, ...place };
-  return { kind: "patch", from: object.node, ...place, writes, size, edits: changes };
+  const planned =
+    Object.keys(edits).length === 0
+      ? { writes: [], size: node.size, changes: [] }
+      : planEdits(elf, edits, { padding: 1 << 20 });
+  const led = redirect(elf, privateFolders);
+  const writes = [...planned.writes, ...led.writes].toSorted((a, b) => a.offset - b.offset);
+  if (writes.length === 0) return { kind: "copy", from: node, ...place };
+  return {
+    kind: "patch",
+    from: node,
+    ...place,
+    writes,
+    size: planned.size,
+    edits: [...planned.changes, ...led.changes],
+  };
 }
 
 /** The family of the loader that maps the object; one that needs nothing may be in any process. */

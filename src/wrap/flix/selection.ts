@@ -5,6 +5,7 @@ import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import type { Entry } from "../entry.ts";
 import { relativeLink } from "../links.ts";
 import { findBinaries } from "./binaries.ts";
+import { placePrivately } from "./private-folders.ts";
 import { findInterpreter, readShebang, type Shebang } from "./scripts.ts";
 import type { Sysroot } from "./sysroot.ts";
 
@@ -40,7 +41,10 @@ export function selectEntries(
   /** Patterns of programs that come along, each at its own path. */
   binaries: readonly string[] = [],
 ): Selection {
-  const found = entries.map((entry) => ({ entry, node: rootfs.resolve(entry.source) }));
+  const found = entries.map((entry) => ({
+    entry: placePrivately(rootfs, entry, sysroot),
+    node: rootfs.resolve(entry.source),
+  }));
   const missing = found.filter(({ node }) => node === undefined).map(({ entry }) => entry.source);
   if (missing.length > 0) throw missingEntries(rootfs, missing);
   const places = [
@@ -123,6 +127,8 @@ class Selector {
     const why = `folder ${entry.source}`;
     for (const node of this.#rootfs.walk(folder.path)) {
       const to = placeBelow(entry.target, folder.path, node.path);
+      // It names the folder's own path; without it, the text files are read.
+      if (baseName(node.path) === "gconv-modules.cache" && isWithin(to, this.#sysroot.folder)) continue;
       if (node.type === "directory") this.#folders.push({ to, mode: node.mode, why });
       else if (node.type === "symlink") this.#selectLink(node, to, why);
       else if (node.type === "file") this.#add(this.#classifyLoosely(node, to, why));
