@@ -1,6 +1,6 @@
 /**
  * The corpus run of docs/elf.md: interpreter, run path and NODEFLIB on many files of a Debian system, and what the loader, the
- * linters and the strippers say before and after.
+ * linters and the strippers say before and after. Every fifth file also carries a payload and is edited 200 times in turns.
  *
  *     npm run build && node test/corpus/elf-edit.mjs [--count 1000] [--seed 1] [--tool /usr/bin/patchelf] [--root /usr] [--gdb]
  *
@@ -67,7 +67,7 @@ async function worker() {
       result.failed = `measure: ${error.stack}`;
     }
     if (!values.keep)
-      for (const end of ["", ".strip", ".llvm", ".before", ".before-llvm"])
+      for (const end of ["", ".strip", ".llvm", ".before", ".before-llvm", ".debug", ".linked"])
         rmSync(join(folder, index + end), { force: true });
   }
 }
@@ -92,6 +92,12 @@ async function measure(path, copy, result) {
     const before = await strip("llvm-strip", path, `${copy}.before`, libraries, wanted);
     if (before !== undefined) result.llvm = undefined;
   }
+  result.link = await link(copy, libraries, wanted);
+  if (result.link !== undefined && (await link(path, libraries, wanted, copy)) !== undefined) result.link = undefined;
+  if (values.tool === undefined && results.indexOf(result) % 5 === 0) {
+    result.payload = carry(path, bytes, elf);
+    result.turns = takeTurns(path, bytes, elf);
+  }
   if (values.gdb) {
     const { stdout, stderr } = await tool("gdb", ["-batch", "-nx", "-ex", "info files", copy]);
     if (`${stdout}${stderr}`.includes("outside of ELF segments")) result.gdb = true;
@@ -99,29 +105,24 @@ async function measure(path, copy, result) {
 }
 
 async function edit(path, copy, bytes, elf, result) {
-  const { interpreter, ...rest } = edits;
-  const wanted = elf.interpreter === undefined ? rest : edits;
   if (values.tool === undefined) {
     let patch;
     const start = process.hrtime.bigint();
     try {
-      patch = planEdits(elf, wanted);
+      patch = planEdits(elf, wantedOf(elf));
       result.milliseconds = Number(process.hrtime.bigint() - start) / 1e6;
     } catch (error) {
       result.refused = error.name === "FlixwrapError" ? error.message : `BUG ${error.stack}`;
       return false;
     }
     result.ladder = patch.growth;
-    const out = Buffer.alloc(patch.size);
-    bytes.copy(out);
-    for (const write of patch.writes) out.set(write.bytes, write.offset);
-    writeFileSync(copy, out, { mode: 0o755 });
+    writeFileSync(copy, apply(bytes, patch), { mode: 0o755 });
     return true;
   }
   copyFileSync(path, copy);
   try {
     if (elf.interpreter !== undefined)
-      execFileSync(values.tool, ["--set-interpreter", interpreter, copy], { stdio: "pipe" });
+      execFileSync(values.tool, ["--set-interpreter", edits.interpreter, copy], { stdio: "pipe" });
     execFileSync(values.tool, ["--no-default-lib", "--set-rpath", edits.runPath.value, copy], { stdio: "pipe" });
   } catch (error) {
     result.refused =
@@ -222,6 +223,68 @@ async function strip(command, from, to, libraries, wanted) {
   return listed === wanted ? undefined : `loader: ${difference(wanted, listed)}`;
 }
 
+/** Debugging information in a file of its own, and a link to it (`objcopy`). */
+async function link(from, libraries, wanted, to = from) {
+  const steps = [
+    ["--only-keep-debug", from, `${to}.debug`],
+    [`--add-gnu-debuglink=${to}.debug`, from, `${to}.linked`],
+  ];
+  for (const args of steps) {
+    const { stderr, status } = await tool("objcopy", args);
+    if (status !== 0 || stderr !== "") return `status ${status} ${stderr.replaceAll(from, "SELF").split("\n")[0]}`;
+  }
+  const listed = await list(`${to}.linked`, libraries);
+  return listed === wanted ? undefined : `loader: ${difference(wanted, listed)}`;
+}
+
+function wantedOf(elf) {
+  const { interpreter: _, ...rest } = edits;
+  return elf.interpreter === undefined ? rest : edits;
+}
+
+function apply(bytes, { writes, size }) {
+  const out = Buffer.alloc(size);
+  bytes.copy(out);
+  for (const write of writes) out.set(write.bytes, write.offset);
+  return out;
+}
+
+/** 64 KiB behind the file stay at its end bit for bit, or the edit is refused for them; it is made when they may move. */
+function carry(path, bytes, elf) {
+  const payload = Buffer.alloc(65_536, "payload");
+  const whole = Buffer.concat([bytes, payload]);
+  const staysAtEnd = (limits) => {
+    const patch = planEdits(readElf(memorySource(whole), path), wantedOf(elf), limits);
+    return apply(whole, patch).subarray(-payload.length).equals(payload);
+  };
+  if (!staysAtEnd({ payload: "move" })) return "lost when it may move";
+  try {
+    return staysAtEnd({ payload: "refuse" }) ? "kept" : "lost";
+  } catch (error) {
+    return error.code === "elf-payload" ? "refused" : `refused otherwise: ${error.message}`;
+  }
+}
+
+/** 200 edits, a short value and a long one in turns: two sizes at most, one more PT_LOAD at most. */
+function takeTurns(path, bytes, elf) {
+  const loads = (file) => readElf(memorySource(file), path).segments.filter(({ type }) => type === 1).length;
+  const sizes = new Set();
+  let now = bytes;
+  for (let turn = 0; turn < 200; turn++) {
+    const value = turn % 2 === 0 ? `/${"long/".repeat(40)}` : "/a";
+    const interpreter = turn % 2 === 0 ? edits.interpreter : "/l";
+    const wanted = { ...wantedOf(elf), runPath: { kind: "runpath", value } };
+    const patch = planEdits(
+      readElf(memorySource(now), path),
+      elf.interpreter === undefined ? wanted : { ...wanted, interpreter },
+    );
+    now = apply(now, patch);
+    sizes.add(now.length);
+  }
+  if (sizes.size > 2) return `${sizes.size} sizes`;
+  return loads(now) > loads(bytes) + 1 ? "more than one PT_LOAD added" : "stable";
+}
+
 function report() {
   const done = results.filter((one) => one.refused === undefined && one.failed === undefined);
   const growths = done.map((one) => one.growth).sort((a, b) => a - b);
@@ -272,6 +335,17 @@ function report() {
     "llvm-strip breaks what survived it before",
     count((one) => one.llvm !== undefined),
   );
+  say(
+    "objcopy breaks what survived it before",
+    count((one) => one.link !== undefined),
+  );
+  for (const [what, key] of [
+    ["a payload is", "payload"],
+    ["200 edits in turns are", "turns"],
+  ]) {
+    const answers = done.flatMap((one) => one[key] ?? []);
+    for (const answer of new Set(answers)) say(`${what} ${answer}`, answers.filter((one) => one === answer).length);
+  }
   if (times.length > 0)
     say("plan, milliseconds median / max", `${times[times.length >> 1].toFixed(2)} / ${times.at(-1).toFixed(1)}`);
   for (const rung of ["none", "in-place", "slack", "note", "headers", "table"]) {
@@ -291,6 +365,9 @@ function report() {
       one.readelf?.length ? `readelf: ${one.readelf[0]}` : undefined,
       one.strip && `strip: ${one.strip}`,
       one.llvm && `llvm-strip: ${one.llvm}`,
+      one.link && `objcopy: ${one.link}`,
+      one.payload && !["kept", "refused"].includes(one.payload) && `payload: ${one.payload}`,
+      one.turns && one.turns !== "stable" && `turns: ${one.turns}`,
       one.gdb && "gdb",
     ].filter(Boolean);
     if (facts.length > 0) console.log(`${one.path}\n    ${facts.join("\n    ")}`);

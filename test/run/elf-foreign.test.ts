@@ -5,7 +5,7 @@ import { readElf } from "../../src/elf/index.ts";
 import { openWorkshop, run, type Edited, type Workshop } from "./elf-workshop.ts";
 
 /**
- * Programs of other machines, edited here and run by qemu-user: all classes and byte orders. The tests take four
+ * Programs of other machines, edited here and run by qemu-user: all classes and byte orders. The tests take five
  * machines; `FLIXWRAP_MACHINES=all` takes all twelve (their cross compilers are Debian packages, too).
  */
 const machines = [
@@ -13,7 +13,7 @@ const machines = [
   { triplet: "arm-linux-gnueabihf", qemu: "arm", common: true },
   { triplet: "s390x-linux-gnu", qemu: "s390x", common: true },
   { triplet: "powerpc-linux-gnu", qemu: "ppc", common: true },
-  { triplet: "i686-linux-gnu", qemu: "i386" },
+  { triplet: "i686-linux-gnu", qemu: "i386", common: true },
   { triplet: "riscv64-linux-gnu", qemu: "riscv64" },
   { triplet: "powerpc64le-linux-gnu", qemu: "ppc64le" },
   { triplet: "powerpc64-linux-gnu", qemu: "ppc64" },
