@@ -330,6 +330,20 @@ export const stripOptions = grouped("The extension:", [
   },
 ]);
 
+const parseKernel = (text: string): string => {
+  if (!/^\d{1,4}(\.\d{1,4}){0,2}$/.test(text)) throw new InvalidArgumentError("wanted a version such as 6.1.");
+  return text;
+};
+
+/** What the hosts have. */
+export const kernelOptions = grouped("Checks:", [
+  {
+    flags: "--kernel <version>",
+    parse: parseKernel,
+    help: "the oldest Linux of the hosts; programs that say that they need a newer one are refused (default: 5.4)",
+  },
+]);
+
 /** What programs start. */
 export const startedOptions = grouped("What programs load late:", [
   {

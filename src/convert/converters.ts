@@ -50,8 +50,8 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
     return {
       open: imageOpener(source, options),
       plan(rootfs) {
-        const { lib: libraries, withBinaries: binaries, dlopen, hwcaps } = options;
-        const wanted = defined({ libraries, binaries, dlopen, hwcaps });
+        const { lib: libraries, withBinaries: binaries, dlopen, hwcaps, kernel } = options;
+        const wanted = defined({ libraries, binaries, dlopen, hwcaps, kernel });
         const plan = planFlix(rootfs, parsed, { name, prefix, ...wanted });
         return { plan, elfs: plan.closure.objects.map(({ elf }) => elf), privateFolder: join(prefix, name) };
       },

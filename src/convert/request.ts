@@ -89,5 +89,6 @@ export interface ConvertOptions {
   readonly hwcaps?: "all" | "baseline";
   readonly withBinaries?: readonly string[];
   readonly strip?: boolean;
+  readonly kernel?: string;
   readonly flatwrap?: RawFlatwrapOptions;
 }

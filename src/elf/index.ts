@@ -17,6 +17,8 @@ export {
   type NeededVersions,
 } from "./versions.ts";
 export {
+  abiTagsOf,
+  type AbiTag,
   buildIdOf,
   dlopenEntriesOf,
   gnuPropertiesOf,

@@ -72,6 +72,25 @@ export function buildIdOf(notes: readonly Note[]): string | undefined {
   return note === undefined ? undefined : Buffer.from(note.description).toString("hex");
 }
 
+/** What a file says it runs on (NT_GNU_ABI_TAG). */
+export interface AbiTag {
+  /** 0 Linux, 1 GNU (the Hurd), 2 Solaris, 3 FreeBSD (glibc <elf.h>, ELF_NOTE_OS_*). */
+  readonly system: number;
+  /** The oldest kernel that serves: major, minor, patch. */
+  readonly kernel: readonly [number, number, number];
+}
+
+/** The ABI tags of a file; linkers leave one for each kind of start file. */
+export function abiTagsOf(file: ElfFile, notes: readonly Note[]): AbiTag[] {
+  return notes
+    .filter(({ owner, type, description }) => owner === "GNU" && type === NT_GNU.ABI_TAG && description.length >= 16)
+    .map(({ description }) => {
+      const view = new DataView(description.buffer, description.byteOffset, description.length);
+      const word = (index: number): number => view.getUint32(index * 4, file.endian === "little");
+      return { system: word(0), kernel: [word(1), word(2), word(3)] };
+    });
+}
+
 export interface GnuProperty {
   /** pr_type: 0xc0000002 are x86's IBT and SHSTK bits, 0xc0000000 AArch64's BTI and PAC bits. */
   readonly type: number;

@@ -8,6 +8,7 @@ import type { Entry } from "../entry.ts";
 import { relativeLink } from "../links.ts";
 import { warnOfStarted } from "./binaries.ts";
 import { buildGraph, type NeedGraph } from "./graph.ts";
+import { verifyKernel } from "./kernel.ts";
 import { sealLoader } from "./loaders.ts";
 import { type LateOptions, resolveSelection } from "./needs.ts";
 import { warnOfPlugins } from "./plug-ins.ts";
@@ -25,6 +26,8 @@ export interface FlixOptions extends LateOptions {
   readonly prefix: ExtPath;
   /** Paths or patterns of programs that the entries start: each comes along at its own path. */
   readonly binaries?: readonly string[];
+  /** The oldest Linux of the hosts: `6.1`. */
+  readonly kernel?: string;
 }
 
 /** What Flix plans, and the closure it rests on. */
@@ -41,6 +44,7 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
   const selection = selectEntries(rootfs, entries, sysroot, options.binaries);
   const closure = resolveSelection(rootfs, selection, options);
   verifyClosure(closure);
+  verifyKernel(selection, closure, options.kernel);
 
   const { hwcaps = "all" } = options;
   const places = [...selection.files, ...selection.folders].map(({ to }) => to);

@@ -29,8 +29,8 @@ export type SelectedFile = {
     }
   /** Its first line is replaced. */
   | { readonly role: "script"; readonly shebang: Shebang; readonly line: string }
-  /** Copied as it is. */
-  | { readonly role: "plain" }
+  /** Copied as it is; static programs, too. */
+  | { readonly role: "plain"; readonly elf?: ElfFile }
 );
 
 /** Finds what every entry means in the root. All entries that are missing are told at once. */
@@ -184,7 +184,7 @@ class Selector {
     const elf = readElf(content, node.path);
     if (elf.interpreter !== undefined) return { node, to, why, role: "program", elf };
     // Static and static-PIE programs, relocatable objects, and libraries that need nothing.
-    if (elf.needed.length === 0) return { node, to, why, role: "plain" };
+    if (elf.needed.length === 0) return { node, to, why, role: "plain", elf };
     return { node, to, why, role: "library", elf };
   }
 

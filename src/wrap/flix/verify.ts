@@ -4,9 +4,17 @@ import { type Closure, checkSymbols, checkVersions, explainMissing, wordMissingV
 /**
  * Refuses a closure that would fail on the host: libraries that are not there, symbol versions that their provider
  * lacks, symbols that nobody in the process defines. Everything of one kind is told at once.
- * @throws FlixwrapError `loader-library-missing`, `loader-version-missing`, `loader-symbol-missing`.
+ * @throws FlixwrapError `loader-missing`, `loader-library-missing`, `loader-version-missing`, `loader-symbol-missing`.
  */
 export function verifyClosure(closure: Closure): void {
+  const loaders = closure.missing.filter(({ searched }) => searched[0]?.rule === "interpreter");
+  if (loaders.length > 0) {
+    throw new FlixwrapError("loader-missing", {
+      what: "the loader of a program is not in the image",
+      hint: "add the C library's package to the image",
+      items: loaders.map(({ name, neededBy }) => `${name}, needed by ${neededBy}`),
+    });
+  }
   if (closure.missing.length > 0) {
     const names = [...new Set(closure.missing.map(({ name }) => name))];
     throw new FlixwrapError("loader-library-missing", {
