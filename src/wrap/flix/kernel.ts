@@ -12,7 +12,7 @@ const oldestKernel = (machine: number): string => (machine === 258 ? "5.19" : "5
  * @throws FlixwrapError `wrap-kernel`, with every file concerned.
  */
 export function verifyKernel({ files }: Selection, { objects }: Closure, given: string | undefined): void {
-  const needy = objects.filter(({ role, elf }) => role !== "library" || /^libc\./.test(elf.soname ?? ""));
+  const needy = objects.filter(({ role, elf }) => role !== "library" || elf.soname?.startsWith("libc."));
   const elfs = [...files.flatMap((file) => ("elf" in file && file.elf) || []), ...needy.map(({ elf }) => elf)];
   const refused = [...new Map(elfs.map((elf) => [elf.name, elf])).values()].flatMap((elf) => {
     const wanted = neededKernel(elf);
