@@ -64,7 +64,8 @@ fi
 case ${FLATWRAP_VIA:-start}:$flatwrap_user:$flatwrap_restricted in
 start:0:*) flatwrap_start=$flatwrap_home/start-as-root ;;
 start:*:0) flatwrap_start=$flatwrap_home/start-as-user ;;
-*) flatwrap_start='' ;;
+start:* | bwrap:* | unshare:*) flatwrap_start='' ;;
+*) flatwrap_fail "FLATWRAP_VIA is start, bwrap or unshare, not $FLATWRAP_VIA" ;;
 esac
 if [ -x "$flatwrap_start" ] && [ -z "${FLATWRAP_LOG-}${flatwrap_tried-}" ]; then
     # The kernel's maps; the starter takes the first 24 bytes of each.
@@ -72,6 +73,7 @@ if [ -x "$flatwrap_start" ] && [ -z "${FLATWRAP_LOG-}${flatwrap_tried-}" ]; then
         "$flatwrap_user $flatwrap_user 1                    " "$flatwrap_group $flatwrap_group 1                    " \
         sh "$flatwrap_program" "$@"
 fi
+[ "${FLATWRAP_VIA-}" != start ] || flatwrap_fail 'no starter for this machine, or the kernel refuses it a namespace'
 
 # May root mount (CAP_SYS_ADMIN, bit 21)?
 flatwrap_way=as-user

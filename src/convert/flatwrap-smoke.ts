@@ -34,7 +34,13 @@ export async function smokeTestWrapped(
         PATH: [...folders, context.env["PATH"] ?? "/usr/bin:/bin"].join(":"),
       },
     };
-    const { status, stdout, stderr } = await tryCommand(command, context);
+    const { status, stdout, stderr } = await tryCommand(command, context).catch((error: unknown) => {
+      if (!(error instanceof FlixwrapError) || error.code !== "host-tool-missing") throw error;
+      throw new FlixwrapError("smoke-failed", {
+        what: "neither the extension nor PATH has the program to try",
+        where: program,
+      });
+    });
     const lines = `${stdout}\n${stderr}`.split("\n").filter((line) => line.trim() !== "");
     // The wrapper's own refusal: a tool is missing, or namespaces are forbidden.
     const refusal = status === 126 ? stderr.split("\n").find((line) => line.startsWith("flatwrap: ")) : undefined;

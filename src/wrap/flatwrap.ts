@@ -157,7 +157,7 @@ function insidePath({ entry, node }: FoundEntry, { contents, rootfs }: Scene): R
     throw new FlixwrapError("wrap-entry-hidden", {
       what: "the program could not see this entry itself",
       where: entry.source,
-      hint: "it is excluded, or its folder comes from the host: see --exclude, --etc, --var, --home and --host",
+      hint: "it is left out, or its folder comes from the host: see --exclude, --chroot, --only-needed, --etc, --var, --home, --host and --bind",
     });
   }
   const link = rootfs.lookup(entry.source);

@@ -8,12 +8,13 @@ import { quietContext } from "../../src/core/context.ts";
 import { debianRoot } from "../support/debian-root.ts";
 import { scratch } from "../support/program.ts";
 import { makeMuslRoot } from "./flatwrap-busybox.ts";
-import { makeRoot, type Mode, modes, openToAll, readReport, runIn, stage, user } from "./flatwrap-world.ts";
+import { compile, makeRoot, type Mode, modes, openToAll, readReport, runIn, stage, user } from "./flatwrap-world.ts";
 
 const folder = openToAll(scratch());
 const root = join(folder, "root");
 const tree = join(folder, "tree");
 const probe = join(tree, "usr/bin/probe");
+const terminal = join(folder, "terminal");
 /** The packages of flatwrap-merged.test.ts, whose root is used again. */
 const programs = ["htop", "python3-minimal", "git", "nginx-light", "vim-tiny", "perl-base", "dash", "ncurses-base"];
 const asRoot = modes.find(({ name }) => name === "root, unshare");
@@ -42,6 +43,15 @@ describe("a host that has only busybox and musl, and neither /home nor /opt (Y04
       "debian",
     );
     cpSync(join(debian, "usr"), join(host, "usr"), { recursive: true, verbatimSymlinks: true });
+    const image = join(folder, "musl-image");
+    makeMuslRoot(image);
+    writeFileSync(join(image, "usr/bin/greet"), '#!/bin/sh\necho "hello $1 from $0"\n', { mode: 0o755 });
+    const applets = ["/bin/busybox:/opt/m/busybox", "/bin/cat:/opt/m/cat", "/usr/bin/greet:/opt/m/greet"];
+    const musl = await stage(image, join(folder, "musl"), applets, {}, "musl");
+    for (const part of ["usr", "opt"]) {
+      cpSync(join(musl, part), join(host, part), { recursive: true, verbatimSymlinks: true });
+    }
+    compile("terminal", terminal, "-lutil");
     chmodSync(join(host, "tmp"), 0o777);
     mkdirSync(join(host, "tmp/w"));
     chmodSync(join(host, "tmp/w"), 0o777);
@@ -77,11 +87,29 @@ describe("a host that has only busybox and musl, and neither /home nor /opt (Y04
       ["perl -e 'print 1'", "1"],
       ["vim.tiny --version", /^VIM/],
       ["nginx -v 2>&1", /^nginx version/],
-    ])("%s of a glibc root", (command, stdout) => {
+      ["/opt/m/busybox id -u", isUser ? `${user.uid}\n` : "0\n"],
+      ["/opt/m/cat /usr/bin/greet", /^#!\/bin\/sh\n/],
+      ["/opt/m/greet you", "hello you from /usr/bin/greet\n"],
+      [`git init -q --template= /tmp/w/${via}-${isUser} && cat /tmp/w/${via}-${isUser}/.git/HEAD`, /^ref: /],
+    ])("%s of another root", (command, stdout) => {
       const ran = run(command);
       expect(ran.stderr).toBe("");
       if (typeof stdout === "string") expect(ran.stdout).toBe(stdout);
       else expect(ran.stdout).toMatch(stdout);
+    });
+
+    const onTerminal = (word: string, keys: string, command: string) =>
+      runIn({ prefix: [terminal, "type", word, keys, ...prefix, ...onHost(host), "sh", "-c"], env: {} }, [
+        `export FLATWRAP_VIA=${via} TERM=xterm; cd /tmp/w && exec ${command}`,
+      ]).stdout;
+
+    it("htop has the terminal, and vim edits a file of the host on it", () => {
+      const shown = onTerminal("F10", "q", "htop");
+      expect(shown).toContain("CPU");
+      expect(shown).toMatch(/job exited 0\s*$/);
+      const file = `/tmp/w/text-${via}-${isUser}`;
+      expect(onTerminal("[New", "iwritten\u001b:wq\r", `vim.tiny ${file}`)).toMatch(/job exited 0\s*$/);
+      expect(readFileSync(join(host, file), "utf8")).toBe("written\n");
     });
 
     it("has nothing of the host's loader in its way", () => {
@@ -97,6 +125,7 @@ describe("what cannot work is told in one line", () => {
   const powerless = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
   it.each<[string, readonly string[], Record<string, string>, string]>([
     ["no tool", [], { PATH: "/nowhere", FLATWRAP_VIA: "unshare" }, "unshare is needed and not in PATH"],
+    ["an unknown way", [], { FLATWRAP_VIA: "docker" }, "FLATWRAP_VIA is start, bwrap or unshare, not docker"],
     [
       "user namespaces are forbidden",
       [
@@ -278,6 +307,11 @@ describe("smoke tests", () => {
   it("run in every way that the machine allows", async () => {
     const passed = await smokeTestWrapped(tree, ["/usr/bin/probe", "read", "/usr/bin/probe"], quietContext());
     expect(passed).toEqual(["by start", "by unshare", "by bwrap"].map((way) => ({ way, said: "/usr/bin/probe ok" })));
+  });
+
+  it("fail when there is no such program", async () => {
+    const failing = smokeTestWrapped(tree, ["no-such-program"], quietContext());
+    await expect(failing).rejects.toThrow("neither the extension nor PATH has the program to try: no-such-program");
   });
 
   it("fail with the program, naming the way", async () => {

@@ -22,6 +22,15 @@ interface Package {
 export function planNeeded(rootfs: Rootfs, entries: readonly RootPath[]): (path: RootPath) => boolean {
   const packages = readDpkg(rootfs) ?? readApk(rootfs);
   if (packages === undefined) {
+    const other = otherDatabases.find(({ path }) => rootfs.resolve(rootPath(path)) !== undefined);
+    if (other !== undefined) {
+      throw new FlixwrapError("wrap-no-package-database", {
+        what: `--only-needed reads the package database of dpkg or apk, and this one is of ${other.name}`,
+        where: rootfs.description,
+        got: other.path,
+        hint: "leave parts out by --exclude instead",
+      });
+    }
     throw new FlixwrapError("wrap-no-package-database", {
       what: "--only-needed reads the package database of dpkg or apk, and the image has none",
       where: rootfs.description,
@@ -70,6 +79,17 @@ export function planNeeded(rootfs: Rootfs, entries: readonly RootPath[]): (path:
     return holders === undefined || holders.some((item) => needed.has(item));
   };
 }
+
+/** Databases that are recognized and not read. */
+const otherDatabases = [
+  { name: "rpm", path: "/usr/lib/sysimage/rpm/rpmdb.sqlite" },
+  { name: "rpm", path: "/var/lib/rpm/rpmdb.sqlite" },
+  { name: "rpm", path: "/var/lib/rpm/Packages" },
+  { name: "rpm", path: "/usr/lib/sysimage/rpm/Packages.db" },
+  { name: "pacman", path: "/var/lib/pacman/local" },
+  { name: "xbps", path: "/var/db/xbps" },
+  { name: "opkg", path: "/usr/lib/opkg/status" },
+] as const;
 
 function readText(rootfs: Rootfs, path: string): string | undefined {
   const node = rootfs.resolve(rootPath(path));

@@ -258,13 +258,19 @@ describe("entries", () => {
       "a program that is excluded",
       ["/usr/bin/tool"],
       { exclude: ["/usr/bin/*"] },
-      "the program could not see this entry itself: /usr/bin/tool; it is excluded, or its folder comes from the host: see --exclude, --etc, --var, --home and --host",
+      "the program could not see this entry itself: /usr/bin/tool; it is left out, or its folder comes from the host: see --exclude, --chroot, --only-needed, --etc, --var, --home, --host and --bind",
     ],
     [
       "no package database",
       ["/usr/bin/tool"],
       { onlyNeeded: true },
       "--only-needed reads the package database of dpkg or apk, and the image has none: an-image",
+    ],
+    [
+      "a package database that is not read",
+      ["/usr/bin/tool"],
+      { onlyNeeded: true, chroot: "/usr /var" },
+      "--only-needed reads the package database of dpkg or apk, and this one is of rpm: an-image: got /usr/lib/sysimage/rpm/rpmdb.sqlite; leave parts out by --exclude instead",
     ],
     [
       "a bad bind",
@@ -279,8 +285,53 @@ describe("entries", () => {
       "--host (or the variable HOST) takes absolute paths below /: got proc",
     ],
   ])("%s is told in one line", (_, entries, options, message) => {
-    const root = options.etc === "chroot" ? { "/usr/bin/tool": program } : image;
+    const rpm = {
+      "/usr/lib/sysimage/rpm/rpmdb.sqlite": "SQLite",
+      "/var/lib/rpm": { target: "../../usr/lib/sysimage/rpm" },
+    };
+    const root =
+      options.etc === "chroot"
+        ? { "/usr/bin/tool": program }
+        : { ...image, ...(options.chroot === undefined ? {} : rpm) };
     expect(() => plan(entries, options, root)).toThrow(expect.objectContaining({ message }));
+  });
+});
+
+describe("starters", () => {
+  /** The first bytes of a 64-bit little-endian ELF file for a machine (gABI). */
+  const elf = (machine: number): MemoryEntry => {
+    const header = Buffer.alloc(64);
+    header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+    header.writeUInt16LE(machine, 18);
+    return { content: header, mode: 0o755 };
+  };
+  const starter = (root: Record<string, MemoryEntry>): number | undefined => {
+    const action = at(plan(["/usr/bin/tool"], {}, root), `${home}/start-as-user`);
+    if (action?.kind !== "write") return undefined;
+    expect(action.mode).toBe(0o755);
+    return Buffer.from(action.content).readUInt16LE(18);
+  };
+  it.each<[string, Record<string, MemoryEntry>, number | undefined]>([
+    ["x86-64", { "/usr/bin/tool": elf(62) }, 62],
+    ["arm64", { "/usr/bin/tool": elf(183) }, 183],
+    [
+      "the shell's, for a script",
+      { "/usr/bin/tool": { content: "#!/bin/sh\n", mode: 0o755 }, "/usr/bin/sh": elf(183) },
+      183,
+    ],
+    ["none for s390x", { "/usr/bin/tool": elf(22) }, undefined],
+    ["none for a root without programs", {}, undefined],
+  ])("are for the machine of the programs: %s", (_, root, machine) => {
+    expect(starter({ ...image, ...root })).toBe(machine);
+  });
+
+  it("are all that differs between architectures", () => {
+    const [one, other] = [62, 183].map((machine) =>
+      plan(["/usr/bin/tool"], {}, { ...image, "/usr/bin/tool": elf(machine) }),
+    );
+    for (const path of [`${home}/enter`, `${home}/mounts`, "/usr/bin/tool"]) {
+      expect(textAt(one!, path)).toBe(textAt(other!, path));
+    }
   });
 });
 
