@@ -99,11 +99,11 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
 export function openPorts(options: BakeOptions, context: Context): Ports {
   const cache = join(options.cacheDir ?? usualCacheFolder(context.env), "downloads");
   const mirrors = (options.mirror ?? []).map(parseMirror);
-  const { creds, cacheDir } = options;
+  const { creds, cacheDir, offline } = options;
   return {
     context,
     cache,
-    web: openWeb({ cache, mirrors, offline: options.offline ?? false }, context),
-    images: openImages({ context, ...defined({ creds, cacheDir }) }),
+    web: openWeb({ cache, mirrors, offline: offline ?? false }, context),
+    images: openImages({ context, ...defined({ creds, cacheDir, offline }) }),
   };
 }

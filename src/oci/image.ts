@@ -13,6 +13,7 @@ import { readDockerArchive } from "./docker-archive.ts";
 import { openFolder } from "./folder-rootfs.ts";
 import { openLayout } from "./layout.ts";
 import type { ImageConfig } from "./manifest.ts";
+import { openOffline, rememberTag } from "./offline.ts";
 import { wordPlatform } from "./platform.ts";
 import { wordReference, type Reference } from "./reference.ts";
 import type { RunOptions } from "./run.ts";
@@ -54,6 +55,8 @@ export interface OpenOptions extends RegistryOptions {
   readonly engine?: Engine;
   /** Keep what the commands made, and do not run them again for the same image. */
   readonly runCache?: boolean;
+  /** Take a registry's image out of the cache, or not at all. */
+  readonly offline?: boolean;
   /** What the reference `-` reads. */
   readonly stdin?: AsyncIterable<Uint8Array>;
 }
@@ -160,7 +163,8 @@ async function findImage(reference: Reference, opening: Opening): Promise<Found>
   const { context, options } = opening;
   switch (reference.kind) {
     case "registry":
-      return stored(await openRegistry(reference, context, options), opening);
+      if (options.offline) return stored(openOffline(reference, opening.cache()), opening);
+      return stored(rememberTag(await openRegistry(reference, context, options), reference, opening.cache), opening);
     case "oci":
       return stored(openLayout(openFolder(reference.path, context), reference.name), opening);
     case "dir":

@@ -4,6 +4,7 @@ import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { LOOPBACK, NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
 import { denied, openAuthorization } from "./authorization.ts";
+import { parseChallenges } from "./challenge.ts";
 import { findCredentials, parseCredentials } from "./credentials.ts";
 import { checkDigest, digestOf, parseDigest, type Digest } from "./digest.ts";
 import { discard, openHttp, readBody, STALL, type HttpAnswer } from "./http.ts";
@@ -36,6 +37,8 @@ export interface RegistryOptions {
 }
 
 const MAX_REDIRECTS = 10;
+/** Of one foreign layer. */
+const MAX_PLACES = 8;
 const ACCEPT = [...mediaTypes.indexes, ...mediaTypes.manifests].join(", ");
 
 /**
@@ -111,7 +114,7 @@ async function openOne(reference: RegistryReference, context: Context, options: 
         discard(answer);
         target = redirectTarget(received.location, target, insecure);
         hops += 1;
-      } else if (status === 401 && own && refusals < 2 && (await authorization.answer(answer))) {
+      } else if (wantsToken(answer) && own && refusals < 2 && (await authorization.answer(answer))) {
         refusals += 1;
       } else {
         throw await refusedAnswer(answer, where);
@@ -161,12 +164,14 @@ async function openOne(reference: RegistryReference, context: Context, options: 
     async *streamBlob(descriptor) {
       const { digest, size } = descriptor;
       const check = checkDigest(digest, `${digest} from ${base.host}`);
-      const retries = startRetries(policy, signal);
+      let retries = startRetries(policy, signal);
+      let place = urlOf("blobs", digest);
+      const others = descriptor.urls.slice(0, MAX_PLACES);
       let done = 0;
       for (let isWhole = false; !isWhole;) {
         try {
           const range: Record<string, string> = done === 0 ? {} : { range: `bytes=${done}-` };
-          const answer = await request(urlOf("blobs", digest), range, "GET");
+          const answer = await request(place, range, "GET");
           for await (const chunk of steadyBody(answer, done, options.stall ?? STALL)) {
             done += chunk.length;
             if (done > size) throw wrongSize(digest, base.host, "more", size);
@@ -176,6 +181,14 @@ async function openOne(reference: RegistryReference, context: Context, options: 
           if (done < size) throw brokenOff(descriptor, done);
           isWhole = true;
         } catch (error) {
+          const other = isNotFound(error) ? others.shift() : undefined;
+          if (other !== undefined) {
+            // A foreign layer, which registries need not keep: image-spec, "Non-Distributable Layers".
+            place = redirectTarget(other, base, insecure);
+            retries = startRetries(policy, signal);
+            continue;
+          }
+          if (isNotFound(error) && descriptor.urls.length > 0) throw nowhere(descriptor, base.host);
           await retries.pause(explain(error), done);
           // What is missing may be nothing: the connection broke behind the last byte.
           isWhole = done === size;
@@ -187,6 +200,13 @@ async function openOne(reference: RegistryReference, context: Context, options: 
   };
 }
 
+/** 401, or the 403 of a server for which our token does not reach far enough (RFC 6750, 3.1). */
+const wantsToken = ({ status, headers }: HttpAnswer): boolean =>
+  status === 401 || (status === 403 && isInsufficient(headers["www-authenticate"]));
+
+const isInsufficient = (challenge: string | undefined): boolean =>
+  parseChallenges(challenge ?? "").some(({ parameters }) => parameters.error === "insufficient_scope");
+
 const brokenOff = ({ digest, size }: Descriptor, done: number): Passing =>
   new Passing(
     new FlixwrapError("oci-truncated", {
@@ -195,6 +215,15 @@ const brokenOff = ({ digest, size }: Descriptor, done: number): Passing =>
       wanted: `${size}`,
     }),
   );
+
+const isNotFound = (error: unknown): boolean => error instanceof FlixwrapError && error.code === "oci-not-found";
+
+const nowhere = ({ digest, urls }: Descriptor, where: string): FlixwrapError =>
+  new FlixwrapError("oci-not-found", {
+    what: `the registry has no layer ${digest}, and it is not where the image says it would be`,
+    where,
+    items: urls,
+  });
 
 const wrongSize = (digest: Digest, where: string, got: string, size: number): FlixwrapError =>
   new FlixwrapError("oci-size-mismatch", {
@@ -260,7 +289,7 @@ function redirectTarget(location: string, from: URL, insecure: boolean): URL {
   const safe = target?.protocol === "https:" || (insecure && target?.protocol === "http:");
   if (target !== undefined && safe) return target;
   throw new FlixwrapError("oci-forbidden-address", {
-    what: "the registry redirects to a place that is not safe",
+    what: "the registry sends us to a place that is not safe",
     got: location,
     wanted: "an https URL",
   });
@@ -276,7 +305,10 @@ async function refusedAnswer(answer: HttpAnswer, where: string): Promise<Error> 
       ...(problem !== undefined && { got: problem }),
     });
   }
-  if (status === 401 || status === 403) return denied(where, problem ?? `status ${status}`);
+  if (status === 401 || status === 403) {
+    const reason = isInsufficient(headers["www-authenticate"]) ? "what we may do there is not enough" : undefined;
+    return denied(where, [problem, reason].filter(Boolean).join(", ") || `status ${status}`);
+  }
   const limited = status === 429;
   const error = new FlixwrapError(limited ? "oci-rate-limit" : "oci-registry", {
     what: limited ? "the registry limits how much may be pulled" : `the registry answers with status ${status}`,

@@ -1,12 +1,13 @@
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
-import { beforeEach, describe, expect, it } from "vitest";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { quietContext } from "../../src/core/context.ts";
 import { openImage, type OpenOptions } from "../../src/oci/image.ts";
 import { parseReference } from "../../src/oci/reference.ts";
 import { describeTree } from "../support/describe-tree.ts";
-import { makeImage, startFaultRegistry, type Asked } from "../support/fault-registry.ts";
+import { makeImage, sha256, startFaultRegistry, type Asked } from "../support/fault-registry.ts";
 import { scratch } from "../support/program.ts";
 import { file, tar } from "../support/tar-bytes.ts";
 
@@ -271,6 +272,38 @@ describe("a registry with tokens", () => {
     expect(issued).toBeGreaterThan(1);
   });
 
+  it.each([401, 403])("that do not reach far enough: status %d names the scope that does", async (status) => {
+    const wider = "repository:ns/app:pull repository:base/os:pull";
+    registry.intercept = ({ path, headers }, response) => {
+      if (path.startsWith("/token")) {
+        const scopes = new URL(path, "http://x").searchParams.getAll("scope").join(" ");
+        response.end(JSON.stringify({ token: scopes === wider ? "wide" : "narrow" }));
+      } else if (!path.startsWith("/v2/ns/")) return false;
+      else if (headers.authorization === undefined) response.writeHead(401, { "www-authenticate": challenge() }).end();
+      else if (headers.authorization === "Bearer wide") return false;
+      else {
+        const refusal = `${challenge().replace(/,scope="[^"]*"/, "")},scope="${wider}",error="insufficient_scope"`;
+        response.writeHead(status, { "www-authenticate": refusal }).end();
+      }
+      return true;
+    };
+    expect(await pull()).toEqual(both);
+  });
+
+  it("that will never reach far enough are told as such", async () => {
+    registry.intercept = ({ path }, response) => {
+      if (path.startsWith("/token")) response.end(JSON.stringify({ token: "narrow" }));
+      else if (!path.startsWith("/v2/ns/")) return false;
+      else response.writeHead(403, { "www-authenticate": `${challenge()},error="insufficient_scope"` }).end();
+      return true;
+    };
+    await expect(pull()).rejects.toMatchObject({
+      code: "oci-denied",
+      message: expect.stringMatching(/what we may do there is not enough/),
+    });
+    expect(registry.asked.length).toBeLessThan(20);
+  });
+
   it("that are never good enough", async () => {
     registry.intercept = ({ path }, response) => {
       if (path.startsWith("/token")) response.end(JSON.stringify({ token: "t" }));
@@ -358,4 +391,63 @@ describe("where a registry sends us", () => {
       await expect(pull({ creds: "user:secret" })).rejects.toMatchObject({ code: "oci-forbidden-address" });
     },
   );
+});
+
+describe("a foreign layer", () => {
+  const layer = gzipSync(tar(file("foreign", "z")));
+  const digest = sha256(layer);
+  const nowhere = `/v2/ns/app/blobs/${digest}`;
+  /** The registry has everything but this layer. */
+  const foreign = (urls: readonly string[]): void => {
+    const made = makeImage([gunzipSync(layer)], {
+      compress: () => layer,
+      manifest: {
+        layers: [
+          { mediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", digest, size: layer.length, urls },
+        ],
+      },
+    });
+    registry.add("ns/app:t", made);
+    registry.intercept = ({ path }, response) => {
+      if (path !== nowhere) return false;
+      response.writeHead(404).end();
+      return true;
+    };
+    storage.addRaw("elsewhere", layer);
+  };
+  afterAll(() => registry.add("ns/app:t", image));
+  const elsewhere = (): string => `http://${storage.address}/v2/x/blobs/elsewhere`;
+
+  it("is fetched from where the image says it is, without our secrets", async () => {
+    foreign([elsewhere()]);
+    const guarded = registry.intercept;
+    registry.intercept = (asked, response, body) => {
+      if (asked.path.startsWith("/v2/ns/") && asked.headers.authorization !== basic("user", "secret")) {
+        response.writeHead(401, { "www-authenticate": "Basic" }).end();
+        return true;
+      }
+      return guarded(asked, response, body);
+    };
+    expect(await pull({ creds: "user:secret" })).toEqual(["f /foreign z"]);
+    expect(storage.asked.map(({ headers }) => headers.authorization)).toEqual([undefined]);
+  });
+
+  it("is looked for at every place in turn, and taken from none that has other bytes", async () => {
+    foreign([`http://${storage.address}/v2/x/blobs/none`, elsewhere()]);
+    expect(await pull()).toEqual(["f /foreign z"]);
+    storage.addRaw("elsewhere", gzipSync("something else".repeat(100)));
+    await expect(pull({ cacheDir: join(home, "other") })).rejects.toMatchObject({
+      code: expect.stringMatching(/^oci-(size|digest)-mismatch$|^oci-truncated$/),
+    });
+  });
+
+  it.each([
+    ["a cloud's secrets", "http://169.254.169.254/x", "oci-forbidden-address"],
+    ["a file", "file:///etc/passwd", "oci-forbidden-address"],
+    ["nowhere", "http://STORAGE/v2/x/blobs/none", "oci-not-found"],
+  ])("at %s is refused", async (_, url, code) => {
+    foreign([url.replace("STORAGE", storage.address)]);
+    const message = code === "oci-not-found" ? /no layer sha256:.*blobs\/none/s : /place that is not safe|no business/;
+    await expect(pull()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  });
 });

@@ -14,10 +14,12 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
+import { findArchitecture } from "../../src/core/architectures.ts";
 import { quietContext } from "../../src/core/context.ts";
 import { listCache, pruneCache, verifyCache } from "../../src/oci/cache-upkeep.ts";
 import { openImage } from "../../src/oci/image.ts";
 import { parseReference } from "../../src/oci/reference.ts";
+import { openImages } from "../../src/recipes/open-images.ts";
 import { describeTree } from "../support/describe-tree.ts";
 import { makeImage, startFaultRegistry } from "../support/fault-registry.ts";
 import { scratch, sh } from "../support/program.ts";
@@ -41,7 +43,7 @@ beforeEach(() => {
   registry.asked.length = 0;
 });
 
-async function pull(options: { cacheSize?: number } = {}): Promise<string[]> {
+async function pull(options: { cacheSize?: number; offline?: boolean } = {}): Promise<string[]> {
   const { rootfs, close } = await openImage(parseReference(`${registry.address}/x:t`), {
     context,
     cacheDir,
@@ -110,6 +112,32 @@ describe("a file of the cache that was touched", () => {
       truncateSync(path, 20);
     }
     expect(await pull()).toEqual(names);
+  });
+});
+
+describe("offline", () => {
+  it("an image comes out of the cache, by tag and by digest, and nobody is asked", async () => {
+    const reference = `${registry.address}/x:t`;
+    await expect(pull({ offline: true })).rejects.toMatchObject({
+      code: "oci-offline",
+      message: expect.stringMatching(/not in the cache.*without --offline/s),
+    });
+    expect(registry.asked).toEqual([]);
+    await pull();
+    registry.asked.length = 0;
+    expect(await pull({ offline: true })).toEqual(names);
+    const images = openImages({ context, cacheDir, offline: true });
+    const opened = await images.open({
+      image: reference,
+      digest: image.digest,
+      architecture: findArchitecture("amd64")!,
+      inputs: [],
+    });
+    expect(describeTree(opened.root)).toHaveLength(names.length);
+    opened.close();
+    rmSync(layers()[0]!);
+    await expect(pull({ offline: true })).rejects.toMatchObject({ code: "oci-offline" });
+    expect(registry.asked).toEqual([]);
   });
 });
 
