@@ -1,5 +1,6 @@
 /**
- * The ELF engine beside patchelf, readelf and lddtree, on this machine's own files; all in one run, told as ratios.
+ * The ELF engine beside patchelf, readelf and lddtree, on this machine's own files; all in one run, told as ratios of the time
+ * on the clock and of the processors' time, own and children's, which neighbours disturb less.
  * Needs Debian's patchelf, binutils and pax-utils. PATCHELF names another patchelf.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -55,15 +56,23 @@ function read(path, use) {
   }
 }
 
+/** Milliseconds on the clock and of the processors (proc(5): utime, stime, cutime, cstime in hundredths of a second). */
 function time(work) {
-  const begin = performance.now();
+  const processors = () =>
+    readFileSync("/proc/self/stat", "utf8")
+      .split(") ")[1]
+      .split(" ")
+      .slice(11, 15)
+      .reduce((sum, ticks) => sum + Number(ticks) * 10, 0);
+  const [begin, before] = [performance.now(), processors()];
   work();
-  return performance.now() - begin;
+  return { clock: performance.now() - begin, cpu: processors() - before };
 }
 
-function say(what, milliseconds, base) {
-  const ratio = base === undefined ? "" : `   ${(milliseconds / base).toFixed(1)} times ours`;
-  console.log(`${what.padEnd(66)} ${milliseconds.toFixed(0).padStart(7)} ms${ratio}`);
+function say(what, { clock, cpu }, base) {
+  const ratio =
+    base === undefined ? "" : `   ${(clock / base.clock).toFixed(1)} / ${(cpu / base.cpu).toFixed(1)} times ours`;
+  console.log(`${what.padEnd(66)} ${clock.toFixed(0).padStart(7)} ms, cpu ${cpu.toFixed(0).padStart(6)} ms${ratio}`);
 }
 
 /** 1,000 files: interpreter, run path and NODEFLIB, each in place, on copies that are made before the clock runs. */
@@ -82,10 +91,16 @@ function edit(files) {
     }
   };
   let refused = 0;
-  let copies = files.map(copy);
-  const ours = time(() => {
-    for (const path of copies) refused += tolerate(() => writeInPlace(path, read(path, plan)));
-  });
+  let copies = [];
+  const inPlace = () => {
+    copies = files.map(copy);
+    refused = 0;
+    return time(() => {
+      for (const path of copies) refused += tolerate(() => writeInPlace(path, read(path, plan)));
+    });
+  };
+  const ours = inPlace();
+  const warm = inPlace();
   copies = files.map(copy);
   const safe = time(() => {
     for (const path of copies) tolerate(() => savePatch(path, read(path, plan)));
@@ -105,6 +120,7 @@ function edit(files) {
     }
   });
   say(`edit ${files.length} files in process, in place (${refused} refused)`, ours);
+  say("the same in a process that has done so before", warm, ours);
   say("the same through a temporary file, fsync, attributes, rename", safe, ours);
   say(`${files.length} calls of ${patchelf} (${failed} failed)`, theirs, ours);
 }
@@ -143,30 +159,26 @@ function scan(files) {
   say(`lddtree on ${programs.length} of them`, lddtree, ours);
 }
 
-/** What a script pays for one call. */
+/** What a script pays for one call: best and median of 30, in turns. */
 function start() {
   const copy = join(folder, "start");
   copyFileSync("/usr/bin/env", copy);
-  const median = (...args) => {
-    const times = Array.from({ length: 21 }, () => time(() => spawnSync(args[0], args.slice(1), { stdio: "ignore" })));
-    return times.sort((a, b) => a - b)[10];
-  };
-  const bare = median(process.execPath, "-e", "0");
-  const print = median(process.execPath, main, "patchelf", "--print-rpath", copy);
-  const change = median(
-    process.execPath,
-    main,
-    "patchelf",
-    "--set-rpath",
-    "/a",
-    "--output",
-    join(folder, "goal"),
-    copy,
-  );
-  say("start of bare node", bare);
-  say("flixwrap patchelf --print-rpath", print);
-  say("flixwrap patchelf --set-rpath", change);
-  say(`${patchelf} --print-rpath`, median(patchelf, "--print-rpath", copy));
+  const goal = join(folder, "goal");
+  const calls = [
+    ["bare node", process.execPath, "-e", "0"],
+    ["flixwrap patchelf --print-rpath", process.execPath, main, "patchelf", "--print-rpath", copy],
+    ["flixwrap patchelf --set-rpath", process.execPath, main, "patchelf", "--set-rpath", "/a", "--output", goal, copy],
+    ["flixwrap --help", process.execPath, main, "--help"],
+    [`${patchelf} --print-rpath`, patchelf, "--print-rpath", copy],
+  ].map(([what, command, ...args]) => ({ what, command, args, times: [] }));
+  for (let round = 0; round < 30; round++) {
+    for (const { command, args, times } of calls)
+      times.push(time(() => spawnSync(command, args, { stdio: "ignore" })).clock);
+  }
+  for (const { what, times } of calls) {
+    times.sort((a, b) => a - b);
+    console.log(`start of ${what}: best ${times[0].toFixed(1)} ms, median ${times[15].toFixed(1)} ms`);
+  }
 }
 
 /** Peak memory while the largest file is edited, in a process of its own. */

@@ -52,7 +52,8 @@ function openPieces(file: number, size: number): ByteSource["read"] {
 }
 
 function readPiece(file: number, at: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(Math.max(0, length));
+  const { buffer, byteOffset } = Buffer.allocUnsafe(Math.max(0, length));
+  const bytes = new Uint8Array(buffer, byteOffset, Math.max(0, length));
   let done = 0;
   while (done < bytes.length) {
     const count = readSync(file, bytes, done, bytes.length - done, at + done);
