@@ -44,7 +44,8 @@ function readGlibc(text: string): CompiledIn | undefined {
   // dl-cache.c looks for this magic; no other program but ldconfig has it.
   if (!text.includes("glibc-ld.so.cache1.1")) return undefined;
   // char system_dirs[] = "/lib64/\0/usr/lib64/": the first run of strings that are folders with "lib" in them.
-  const run = /\0((?:\/(?:[\w.+-]+\/)*lib[\w.+-]*\/(?:[\w.+-]+\/)*\0)+)/.exec(text)?.[1];
+  // What stands before it need not end with a NUL: on ARM it is a number.
+  const run = /[^ -~]((?:\/(?:[\w.+-]+\/)*lib[\w.+-]*\/(?:[\w.+-]+\/)*\0)+)/.exec(text)?.[1];
   const systemFolders = run?.split("\0").slice(0, -1) ?? [];
   const lib = systemFolders
     .map((folder) => folder.replace(/^\/(?:usr\/)?/, "").slice(0, -1))

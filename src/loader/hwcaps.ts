@@ -21,8 +21,11 @@ export function hwcapsProcessors(machine: Machine): readonly (readonly string[])
   return Array.from({ length: names.length + 1 }, (_, i) => names.slice(names.length - i));
 }
 
-/** AT_PLATFORM, the value of `$PLATFORM`, where it does not depend on the processor at hand (Linux ELF_PLATFORM). */
+/**
+ * AT_PLATFORM, the value of `$PLATFORM`, where it does not depend on the processor and the kernel at hand (Linux
+ * ELF_PLATFORM). A 32-bit ARM program is told v7l by one kernel and v8l by another.
+ */
 export function platformOf(machine: Machine): string | undefined {
-  const names: Readonly<Record<number, string>> = { 62: "x86_64", 3: "i686", 183: "aarch64", 40: "v7l" };
+  const names: Readonly<Record<number, string>> = { 62: "x86_64", 3: "i686", 183: "aarch64" };
   return names[machine.machine];
 }

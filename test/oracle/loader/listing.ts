@@ -6,7 +6,8 @@ import type { Closure } from "../../../src/loader/index.ts";
 export function parseList(stdout: string, root: string): string[] {
   return stdout.split("\n").flatMap((line) => {
     const [, name, path] = /^\t(\S+)(?: => (.+?))?(?: \(0x[0-9a-f]+\))?$/.exec(line) ?? [];
-    if (name === undefined || /ld-(?:linux|musl)/.test(path ?? name) || name.startsWith("linux-vdso")) return [];
+    if (name === undefined || /ld-(?:linux|musl)|ld64\.so/.test(path ?? name) || name.startsWith("linux-vdso"))
+      return [];
     return [`${name} => ${path === "not found" ? path : withoutParents(path ?? name, root)}`];
   });
 }

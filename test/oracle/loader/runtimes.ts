@@ -16,6 +16,20 @@ const ask = (compiler: string, question: string): string =>
   execFileSync(compiler, [question], { encoding: "utf8" }).trim();
 const multiarch = ask("gcc", "-print-multiarch");
 
+/** Debian: gcc-TRIPLET, libc6-dev-ARCH-cross, qemu-user-static. */
+function foreign(machine: string, triplet: string, loader: string): Runtime {
+  return {
+    compiler: `${triplet}-gcc`,
+    interpreter: `/lib/${loader}`,
+    files: {
+      [`/lib/${loader}`]: `/usr/${triplet}/lib/${loader}`,
+      [`/lib/${triplet}/libc.so.6`]: `/usr/${triplet}/lib/libc.so.6`,
+    },
+    emulator: `/usr/bin/qemu-${machine}-static`,
+    traces: true,
+  };
+}
+
 export const runtimes = {
   glibc: {
     compiler: "gcc",
@@ -32,17 +46,10 @@ export const runtimes = {
     files: { "/lib/ld-musl-x86_64.so.1": "/lib/ld-musl-x86_64.so.1" },
     traces: false,
   },
-  /** Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user-static. */
-  aarch64: {
-    compiler: "aarch64-linux-gnu-gcc",
-    interpreter: "/lib/ld-linux-aarch64.so.1",
-    files: {
-      "/lib/ld-linux-aarch64.so.1": "/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1",
-      "/lib/aarch64-linux-gnu/libc.so.6": "/usr/aarch64-linux-gnu/lib/libc.so.6",
-    },
-    emulator: "/usr/bin/qemu-aarch64-static",
-    traces: true,
-  },
+  aarch64: foreign("aarch64", "aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
+  armhf: foreign("arm", "arm-linux-gnueabihf", "ld-linux-armhf.so.3"),
+  /** Big endian. */
+  s390x: foreign("s390x", "s390x-linux-gnu", "ld64.so.1"),
 } satisfies Readonly<Record<string, Runtime>>;
 
 export type RuntimeName = keyof typeof runtimes;

@@ -31,6 +31,16 @@ describe("what is compiled into a loader", () => {
       },
     },
     {
+      title: "Debian's armhf: a number right before the folders",
+      text: `\0\x10\x03\x02\x01/lib/arm-linux-gnueabihf/\0/lib/\0lib/arm-linux-gnueabihf\0/etc/ld.so.cache\0${glibcMagic}\0`,
+      wanted: {
+        systemFolders: ["/lib/arm-linux-gnueabihf/", "/lib/"],
+        lib: "lib/arm-linux-gnueabihf",
+        cachePath: "/etc/ld.so.cache",
+        legacyHwcaps: true,
+      },
+    },
+    {
       title: "a sealed copy: no folder, no cache",
       text: `\0/sys////\0/sys////////\0\0LIB\0lib64\0/dev/null/ld.so.\0${glibcMagic}\0 release version 2.40.\0`,
       wanted: { systemFolders: [], legacyHwcaps: false },
