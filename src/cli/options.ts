@@ -376,7 +376,7 @@ export const runOptions = grouped("This run:", [
   {
     flags: "--smoke <command>",
     repeatable: true,
-    help: "run this in isolation before packing: nothing but the extension's own files, /proc, /dev and an empty /tmp; a failure stops the build",
+    help: "run this in isolation before packing: nothing but the extension's own files, /proc, /dev and an empty /tmp, no network, no capabilities (root's run as nobody); a failure stops the build",
   },
   { flags: "--dry-run", help: "print the plan: every file, where it comes from and why; write nothing" },
   { flags: "--json", help: "machine-readable: the result as one JSON line on stdout, events as JSON lines on stderr" },

@@ -1,8 +1,9 @@
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { tryCommand } from "./command.ts";
+import { currentUser } from "./user.ts";
 
 /** How a command runs in {@link runIsolated}. */
 export interface Isolation {
@@ -25,7 +26,8 @@ export interface IsolatedRun {
 /**
  * Runs a command in a root that holds the folder's `/usr` (and `/opt`) read-only, `/proc`, `/dev`, an empty
  * `/tmp`, and nothing else of the host: no `/lib64`, no `/etc`, no environment. What runs here needs no library
- * of the host. Works as root and as an ordinary user, through bubblewrap.
+ * of the host. Works as root and as an ordinary user, through bubblewrap; for root, the command runs as nobody in a user
+ * namespace where the kernel gives one, and without capabilities everywhere: it is an image's, and not to be trusted.
  * @throws FlixwrapError `host-tool-missing`, `host-tool-timeout`, `interrupted`.
  */
 export async function runIsolated(
@@ -47,6 +49,8 @@ export async function runIsolated(
       args: [
         "--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --new-session --clearenv".split(" "),
         isolation.network === "host" ? [] : ["--unshare-net"],
+        ["--cap-drop", "ALL"],
+        currentUser().isRoot && (await hasUserNamespaces()) ? "--unshare-user --uid 65534 --gid 65534".split(" ") : [],
         variables.flatMap(([name, value]) => ["--setenv", name, value]),
         [...shown, ...(isolation.binds ?? [])].flatMap(([from, to]) => ["--ro-bind", from, to]),
         "--proc /proc --dev /dev --tmpfs /tmp --chdir / --".split(" "),
@@ -78,6 +82,14 @@ export async function smokeTest(
       .filter((line) => line !== "")
       .slice(-10),
   });
+}
+
+/** user_namespaces(7): 0 where an administrator has forbidden them; absent in a kernel without. */
+async function hasUserNamespaces(): Promise<boolean> {
+  return readFile("/proc/sys/user/max_user_namespaces", "utf8").then(
+    (text) => Number(text) > 0,
+    () => false,
+  );
 }
 
 async function isFolder(path: string): Promise<boolean> {
