@@ -53,7 +53,8 @@ export async function runIsolated(
         currentUser().isRoot && (await hasUserNamespaces()) ? "--unshare-user --uid 65534 --gid 65534".split(" ") : [],
         variables.flatMap(([name, value]) => ["--setenv", name, value]),
         [...shown, ...(isolation.binds ?? [])].flatMap(([from, to]) => ["--ro-bind", from, to]),
-        "--proc /proc --dev /dev --tmpfs /tmp --chdir / --".split(" "),
+        // The kernel lets uid 0 of the machine write there by the files' modes, without any capability.
+        "--proc /proc --ro-bind-try /proc/sys /proc/sys --dev /dev --tmpfs /tmp --chdir / --".split(" "),
         argv,
       ].flat(),
     },

@@ -45,10 +45,10 @@ int main(int count, char **words) {
   while (fgets(line, sizeof line, file)) interfaces += strchr(line, ':') && !strstr(line, "lo:");
   file = fopen("/proc/self/status", "r");
   while (fgets(line, sizeof line, file)) capable += !strncmp(line, "CapEff:", 7) && !strstr(line, "0000000000000000");
-  FILE *temporary = fopen("/tmp/kept", "wx"), *shipped = fopen("/usr/bin/kept", "w");
-  printf("%s interfaces %d, capable %d, temporary %d, shipped %d, user %d\\n", count > 1 ? words[1] : "", interfaces, capable,
-    temporary != 0, shipped != 0, getuid());
-  return interfaces + capable + !temporary + !!shipped;
+  FILE *temporary = fopen("/tmp/kept", "wx"), *shipped = fopen("/usr/bin/kept", "w"), *kernel = fopen("/proc/sys/vm/swappiness", "w");
+  printf("%s interfaces %d, capable %d, temporary %d, shipped %d, kernel %d, user %d\\n", count > 1 ? words[1] : "", interfaces, capable,
+    temporary != 0, shipped != 0, kernel != 0, getuid());
+  return interfaces + capable + !temporary + !!shipped + !!kernel;
 }`,
   );
   sh(`chmod 755 ${work}`);
@@ -90,7 +90,9 @@ describe("smoke tests", () => {
   const smoke = ["--smoke", "surroundings 'first one'", "--smoke", "/usr/bin/surroundings second"];
   const words = [...smoke, "--format", "tar", `dir:${root}`, "x", "/usr/bin/surroundings"];
   const told = (user: string): string[] =>
-    ["first one", "second"].map((name) => `${name} interfaces 0, capable 0, temporary 1, shipped 0, user ${user}`);
+    ["first one", "second"].map(
+      (name) => `${name} interfaces 0, capable 0, temporary 1, shipped 0, kernel 0, user ${user}`,
+    );
 
   test.each([
     ["root, whose run as nobody", [], "65534"],
