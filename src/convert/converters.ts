@@ -10,7 +10,9 @@ import { openTorcx } from "../image/open-torcx.ts";
 import { type OpenedImage, openImage } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
-import { parseEntry, parsePrefix } from "../wrap/entry.ts";
+import { unitFileName, unitFolder } from "../extension/units/names.ts";
+import { findUnit } from "../extension/units/planned.ts";
+import { type Entry, parseEntry, parsePrefix } from "../wrap/entry.ts";
 import { parseFlatwrapOptions, readFlatwrapTemplates } from "../wrap/flatwrap/options.ts";
 import { planFlatwrap } from "../wrap/flatwrap.ts";
 import { planFlix } from "../wrap/flix/plan.ts";
@@ -67,7 +69,8 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
     return {
       open: imageOpener(source, options),
       plan(rootfs) {
-        const plan = planFlatwrap(rootfs, parsed, flatwrap);
+        const units = unitEntries(rootfs, parsed, options.enable ?? []);
+        const plan = planFlatwrap(rootfs, [...parsed, ...units], flatwrap);
         const elfs = readElfs(rootfs, plan.programs);
         return { plan, elfs, privateFolder: join(prefix, name), smoke: smokeTestWrapped };
       },
@@ -114,6 +117,16 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
     },
   }),
 };
+
+/** Units to be enabled that are no entries of their own: as entries they get what Flatwrap gives to services. */
+function unitEntries(rootfs: Rootfs, entries: readonly Entry[], enable: readonly string[]): Entry[] {
+  const known = new Set(entries.map(({ target }) => target));
+  return enable.flatMap((name) => {
+    const target = extPath(`${unitFolder}/${unitFileName(name)}`);
+    const node = known.has(target) ? undefined : findUnit(rootfs, unitFileName(name));
+    return node === undefined ? [] : [{ source: node.path, target }];
+  });
+}
 
 function imageOpener(source: string, options: ConvertOptions): Converter["open"] {
   const reference = parseReference(source);

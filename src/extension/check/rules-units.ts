@@ -19,7 +19,12 @@ export function* checkUnitSyntax({ units }: Subject): Iterable<Finding> {
 export function* checkUnitPrograms(subject: Subject): Iterable<Finding> {
   const programs = new Map<string, RootPath>();
   for (const { path, type, mode } of subject.nodes)
-    if (type !== "directory" && (type === "symlink" || (mode & 0o111) !== 0) && /\/s?bin\//.test(path))
+    if (
+      type !== "directory" &&
+      (type === "symlink" || (mode & 0o111) !== 0) &&
+      /\/s?bin\//.test(path) &&
+      subject.privateRootOf(path) === undefined
+    )
       programs.set(baseName(path), path);
   // A service with a root of its own starts its programs there (systemd.exec(5)).
   const roots = new Map<string, string>();

@@ -15,7 +15,8 @@ export function planSetup(name: string, units: Iterable<string>, hasUsers: boole
     hasFiles ? `ExecStart=/usr/bin/systemd-tmpfiles --create ${name}.conf\n` : "",
   ].join("");
   // Without RemainAfterExit= it runs again with the next start of a service: after a refresh, for a newer version.
-  const text = `[Unit]\nDescription=Users and files of the extension ${name}\n\n[Service]\nType=oneshot\n${commands}`;
+  // Without a limit: a service that fails again and again shall fail for its own reason, and alone.
+  const text = `[Unit]\nDescription=Users and files of the extension ${name}\nStartLimitIntervalSec=0\n\n[Service]\nType=oneshot\n${commands}`;
   const write = (path: string, content: string, why: string): Action => ({
     kind: "write",
     to: extPath(`${unitFolder}/${path}`),

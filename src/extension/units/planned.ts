@@ -31,7 +31,8 @@ export function planMissingUnits(plan: Plan, names: readonly string[]): Action[]
   });
 }
 
-function findUnit(root: Rootfs, fileName: string): RootNode | undefined {
+/** The file of a unit in a root, where systemd would find it first. */
+export function findUnit(root: Rootfs, fileName: string): RootNode | undefined {
   for (const folder of rootFolders) {
     const node = root.resolve(rootPath(`${folder}/${fileName}`));
     if (node?.type === "file") return node;
