@@ -3,22 +3,22 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
+import type { SshTarget } from "./ssh-agent.ts";
 
 export type Engine = "docker" | "podman";
 
-/** Where an engine's API answers; the shape of dockerode's options. */
+/** Where an engine's API answers: dockerode's options, or a machine to be reached by ssh. */
 export type Endpoint =
   | { readonly socketPath: string }
   | {
-      readonly protocol: "http" | "https" | "ssh";
+      readonly protocol: "http" | "https";
       readonly host: string;
       readonly port: number;
-      readonly username?: string;
       readonly ca?: Buffer;
       readonly cert?: Buffer;
       readonly key?: Buffer;
-      readonly sshOptions?: object;
-    };
+    }
+  | { readonly ssh: SshTarget };
 
 /**
  * Finds an engine as its own command-line program does: `DOCKER_HOST`, the chosen context, the usual sockets; for
@@ -27,9 +27,9 @@ export type Endpoint =
  */
 export function findEndpoint(engine: Engine, env: Context["env"]): Endpoint {
   const named = engine === "docker" ? env.DOCKER_HOST : env.CONTAINER_HOST;
-  if (named) return parseEndpoint(named, env, env.DOCKER_TLS_VERIFY ? env.DOCKER_CERT_PATH : undefined);
+  if (named) return parseEndpoint(named, env.DOCKER_TLS_VERIFY ? env.DOCKER_CERT_PATH : undefined);
   const context = engine === "docker" ? readContext(env) : undefined;
-  if (context !== undefined) return parseEndpoint(context.host, env, context.tls);
+  if (context !== undefined) return parseEndpoint(context.host, context.tls);
   const runtime = env.XDG_RUNTIME_DIR;
   const sockets =
     engine === "docker"
@@ -47,7 +47,7 @@ export function findEndpoint(engine: Engine, env: Context["env"]): Endpoint {
   });
 }
 
-function parseEndpoint(text: string, env: Context["env"], certificates: string | undefined): Endpoint {
+function parseEndpoint(text: string, certificates: string | undefined): Endpoint {
   if (text.startsWith("unix://")) return { socketPath: text.slice("unix://".length) };
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const host = url?.hostname.replace(/^\[|\]$/g, "");
@@ -57,14 +57,8 @@ function parseEndpoint(text: string, env: Context["env"], certificates: string |
     return { protocol, host, port: Number(url.port || (protocol === "https" ? 2376 : 2375)), ...tls };
   }
   if (url !== undefined && host && url.protocol === "ssh:") {
-    const username = decodeURIComponent(url.username) || env.USER;
-    return {
-      protocol: "ssh",
-      host,
-      port: Number(url.port || 22),
-      ...(username !== undefined && { username }),
-      sshOptions: env.SSH_AUTH_SOCK === undefined ? {} : { agent: env.SSH_AUTH_SOCK },
-    };
+    const username = decodeURIComponent(url.username);
+    return { ssh: { host, ...(url.port && { port: Number(url.port) }), ...(username && { username }) } };
   }
   throw new FlixwrapError("oci-no-daemon", {
     what: "not the address of a daemon",

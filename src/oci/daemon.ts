@@ -48,7 +48,11 @@ export async function openDaemonImage(
 export async function connect(engine: Engine, context: Context): Promise<Docker> {
   const endpoint = findEndpoint(engine, context.env);
   const { default: Client } = await import("dockerode");
-  return new Client(endpoint);
+  if (!("ssh" in endpoint)) return new Client(endpoint);
+  const { sshAgent } = await import("./ssh-agent.ts");
+  // The name only fills the Host header.
+  const options = { protocol: "http", host: "engine", port: 80, agent: sshAgent(engine, endpoint.ssh, context.env) };
+  return new Client(options as Docker.DockerOptions);
 }
 
 function configOf(facts: Docker.ImageInspectInfo): Omit<ImageConfig, "diffIds"> {

@@ -1,3 +1,4 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
@@ -144,6 +145,42 @@ describe.each(["docker-daemon", "podman"])("an image that %s has", (kind) => {
 it("an engine that does not answer is told", async () => {
   const env = { DOCKER_HOST: `unix://${work}/nobody.sock` };
   await expect(open("docker-daemon:x:t", {}, env)).rejects.toMatchObject({ code: "oci-no-daemon" });
+});
+
+describe("an engine behind ssh", () => {
+  const bin = join(work, "bin");
+  mkdirSync(bin);
+  const pipe = `const s = require("net").connect(process.argv[1]); process.stdin.pipe(s); s.pipe(process.stdout)`;
+  /** What the other machine's shell would do, and what ssh was asked. */
+  const ssh = (action: string): void =>
+    writeFileSync(join(bin, "ssh"), `#!/bin/sh\necho "$@" >> ${work}/ssh-asked\n${action}\n`, { mode: 0o755 });
+  const env = {
+    PATH: `${bin}:${process.env.PATH}`,
+    DOCKER_HOST: "ssh://me@far.example:2222",
+    CONTAINER_HOST: "ssh://far.example",
+  };
+
+  it.each(["docker", "podman"])("%s is reached by the user's own ssh", async (engine) => {
+    rmSync(`${work}/ssh-asked`, { force: true });
+    ssh(`exec ${process.execPath} -e '${pipe}' ${socket}`);
+    expect(await open(`${engine === "docker" ? "docker-daemon" : "podman"}:x:t`, {}, env)).toEqual(whole);
+    const words = engine === "docker" ? "-l me -p 2222 -- far.example docker" : "-- far.example podman";
+    expect(new Set(readFileSync(`${work}/ssh-asked`, "utf8").trim().split("\n"))).toEqual(
+      new Set([`-T -o ConnectTimeout=30 ${words} system dial-stdio`]),
+    );
+    expect(await open(root, { engine: engine as "docker", run: ["one"] }, env)).toContain("f /made y");
+  });
+
+  it.each([
+    ["its last words", "echo 'Permission denied (publickey).' >&2; exit 255", /Permission denied \(publickey\)/],
+    ["its status", "exit 7", /status 7/],
+  ])("that refuses is told with %s", async (_, action, message) => {
+    ssh(action);
+    await expect(open("docker-daemon:x:t", {}, env)).rejects.toMatchObject({
+      code: "oci-no-daemon",
+      message: expect.stringMatching(message),
+    });
+  });
 });
 
 describe.each(["docker", "podman"] as const)("commands run by %s", (engine) => {

@@ -40,8 +40,9 @@ describe("where an engine answers", () => {
     [
       "docker",
       { DOCKER_HOST: "ssh://me@h.example:2222", SSH_AUTH_SOCK: "/agent" },
-      { protocol: "ssh", host: "h.example", port: 2222, username: "me", sshOptions: { agent: "/agent" } },
+      { ssh: { host: "h.example", port: 2222, username: "me" } },
     ],
+    ["docker", { DOCKER_HOST: "ssh://h.example" }, { ssh: { host: "h.example" } }],
     ["docker", { HOME: home, DOCKER_CONTEXT: "far" }, { protocol: "http", host: "far.example", port: 2376 }],
     ["docker", { DOCKER_CONFIG: `${home}/chosen` }, { socketPath: "/far.sock" }],
     ["podman", { CONTAINER_HOST: "unix:///p.sock", DOCKER_HOST: "unix:///d.sock" }, { socketPath: "/p.sock" }],
