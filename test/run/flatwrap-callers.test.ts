@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -42,7 +43,8 @@ describe.runIf(isRoot)("under sudo", () => {
     it.each(vias)("by %s: identity and environment are what sudo gives", (via) => {
       const [wrapped, expected] = [probe, direct].map((program) => {
         const { stderr, stdout } = plain(sudo(who, via, program));
-        expect(stderr).toBe("");
+        // A machine that does not know its own name is sudo's complaint, not ours.
+        expect(stderr.replace(/^sudo: unable to resolve host .*\n/gm, "")).toBe("");
         const { uid, gid, environ, cwd, umask, groups } = readReport(stdout) as ReturnType<typeof readReport> & {
           umask: number;
         };
@@ -80,28 +82,44 @@ describe.each(vias)("inside a container without any privilege outside of it, by 
   });
 });
 
-describe.runIf(isRoot)("inside a podman container", () => {
-  const rootfs = isRoot ? debianRoot(["dash", "coreutils", "util-linux", "mount"]) : "";
-  // The limits and the store are this machine's matter, not the container's.
-  const podman = (...more: string[]): string[] => [
-    ...["podman", "--root", join(folder, "store"), "--runroot", join(folder, "run"), "--storage-driver", "vfs", "run"],
-    ...["--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"],
-    ...["--volume", `${tree}:/tree:ro`, "--env", "FLATWRAP_ROOT=/tree", ...more, "--rootfs", `${rootfs}:O`],
-  ];
+// The limits and the store are this machine's matter, not the container's.
+const podman = (...more: string[]): string[] => [
+  ...["podman", "--root", join(folder, "store"), "--runroot", join(folder, "run"), "--storage-driver", "vfs", "run"],
+  ...["--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"],
+  ...[
+    "--volume",
+    `${folder}:/made:ro`,
+    "--env",
+    "FLATWRAP_ROOT=/made/tree",
+    ...more,
+    "--rootfs",
+    join(folder, "container"),
+  ],
+];
+
+function refusal(): string {
+  if (!isRoot) return "needs root";
+  execFileSync("cp", ["-a", debianRoot(["dash", "coreutils", "util-linux", "mount"]), join(folder, "container")]);
+  const { status, stderr } = plain([...podman(), "/bin/true"]);
+  return status === 0 ? "" : `podman cannot run containers here: ${stderr.trim()}`;
+}
+const reason = refusal();
+
+describe.skipIf(reason !== "")(`inside a podman container${reason && `: ${reason}`}`, () => {
   it.each<[string, string[], number]>([
     ["as its root, who may not mount", [], 0],
     ["as its root, who may", ["--privileged"], 0],
     ["as a user", ["--user", `${user.uid}:${user.gid}`], user.uid],
   ])("%s", (_, more, uid) => {
     for (const via of ["", "unshare"]) {
-      const ran = plain([...podman(...more, "--env", `FLATWRAP_VIA=${via}`), "/tree/usr/bin/probe"]);
+      const ran = plain([...podman(...more, "--env", `FLATWRAP_VIA=${via}`), "/made/tree/usr/bin/probe"]);
       expect(ran.stderr, via).toBe("");
       expect(readReport(ran.stdout), via).toMatchObject({ uid: [uid, uid], cwd: "/" });
     }
   });
 
   it("says that the starter is refused when nothing else may be used", () => {
-    const ran = plain([...podman("--env", "FLATWRAP_VIA=start"), "/tree/usr/bin/probe"]);
+    const ran = plain([...podman("--env", "FLATWRAP_VIA=start"), "/made/tree/usr/bin/probe"]);
     expect(ran).toMatchObject({
       status: 126,
       stdout: "",

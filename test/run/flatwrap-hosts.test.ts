@@ -272,7 +272,8 @@ describe("scripts for whatever names", () => {
       { bind: ["/tmp:/a 'b' $c\n\\d@name@"] },
     );
     const scripts = names.map((name) => join(out, "usr/bin", name));
-    const check = spawnSync("shellcheck", ["-f", "gcc", join(out, "usr/lib/flixwrap/probe/enter"), ...scripts], {
+    const shared = ["enter", "again"].map((name) => join(out, "usr/lib/flixwrap/probe", name));
+    const check = spawnSync("shellcheck", ["-f", "gcc", ...shared, ...scripts], {
       encoding: "utf8",
     });
     expect(check.stdout).toBe("");
