@@ -84,7 +84,7 @@ if [ "$flatwrap_user" = 0 ]; then
     case $flatwrap_caps in
     *[2367abef]?????) flatwrap_way=as-root ;;
     esac
-elif [ -z "${NOBWRAP-}" ] && command -v bwrap >/dev/null; then
+elif [ -z "${NOBWRAP-}${FLATWRAP_LOG-}" ] && command -v bwrap >/dev/null; then
     flatwrap_way=bwrap
 fi
 case ${FLATWRAP_VIA-}:$flatwrap_way in
