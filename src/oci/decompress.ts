@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
-import { createGunzip, type Gunzip } from "node:zlib";
+import type { Transform } from "node:stream";
+import zlib, { createGunzip, type Gunzip } from "node:zlib";
 import { FlixwrapError } from "../core/errors.ts";
 import { CHUNK } from "./file-source.ts";
+import { splitFrames } from "./zstd-frames.ts";
 
 export type Compression = "none" | "gzip" | "zstd" | "xz" | "bzip2";
 
@@ -42,6 +44,7 @@ export async function* decompress(chunks: AsyncIterable<Uint8Array>, what: strin
     const compression = sniffCompression(Buffer.concat(head).subarray(0, MAGIC_LENGTH));
     if (compression === "none") yield* all;
     else if (compression === "gzip") yield* gunzip(all, what);
+    else if (compression === "zstd" && createUnzstd !== undefined) yield* unzstd(all, what, createUnzstd);
     else yield* filter(compression, all, what);
   } finally {
     await input.return?.();
@@ -59,8 +62,13 @@ const damaged = (what: string, cause?: unknown): FlixwrapError =>
 /** Concatenated members are one stream (RFC 1952, 2.2); Node takes care of them. */
 async function* gunzip(chunks: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Uint8Array> {
   const engine = createGunzip({ chunkSize: CHUNK });
+  yield* through(engine, feed(engine, chunks, what), what);
+}
+
+/** What an engine makes of what it is fed with meanwhile. */
+async function* through(engine: Transform, fed: Promise<void>, what: string): AsyncGenerator<Uint8Array> {
   let failure: unknown;
-  const feeding = feed(engine, chunks, what).catch((error: unknown) => {
+  const feeding = fed.catch((error: unknown) => {
     failure = error;
     engine.destroy(error as Error);
   });
@@ -77,7 +85,7 @@ async function* gunzip(chunks: AsyncIterable<Uint8Array>, what: string): AsyncGe
 }
 
 const isZlibError = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && typeof error.code === "string" && error.code.startsWith("Z_");
+  error instanceof Error && "code" in error && typeof error.code === "string" && /^(Z|ZSTD)_/.test(error.code);
 
 /** Node stops quietly at whatever follows the last member: only zeros may. */
 async function feed(engine: Gunzip, chunks: AsyncIterable<Uint8Array>, what: string): Promise<void> {
@@ -99,14 +107,42 @@ async function feed(engine: Gunzip, chunks: AsyncIterable<Uint8Array>, what: str
   if (!ended) engine.end();
 }
 
+type CreateUnzstd = (options: { readonly chunkSize: number; readonly params: object }) => Transform;
+
+/** Node has it since 22.15 and 23.8. */
+const { createZstdDecompress: createUnzstd } = zlib as { readonly createZstdDecompress?: CreateUnzstd };
+
+/** 128 MiB: the window a decoder must not exceed for untrusted frames (zstd --ultra writes no larger one). */
+const WINDOW_LOG = 27;
+
+async function* unzstd(
+  chunks: AsyncIterable<Uint8Array>,
+  what: string,
+  create: CreateUnzstd,
+): AsyncGenerator<Uint8Array> {
+  const { ZSTD_d_windowLogMax: window = 100 } = zlib.constants as { readonly ZSTD_d_windowLogMax?: number };
+  for await (const frame of splitFrames(chunks, () => damaged(what))) {
+    const engine = create({ chunkSize: CHUNK, params: { [window]: WINDOW_LOG } });
+    yield* through(engine, feedAll(engine, frame), what);
+  }
+}
+
+async function feedAll(engine: Transform, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const closed = new Promise<void>((resolve) => engine.once("close", resolve));
+  for await (const chunk of chunks) {
+    await Promise.race([new Promise<void>((resolve) => engine.write(chunk, () => resolve())), closed]);
+    if (engine.destroyed) return;
+  }
+  engine.end();
+}
+
 /** Through the program of that name: Node 20 has gzip only. */
 async function* filter(
   program: "zstd" | "xz" | "bzip2",
   chunks: AsyncIterable<Uint8Array>,
   what: string,
 ): AsyncGenerator<Uint8Array> {
-  // 128 MiB: the window a decoder must not exceed for untrusted frames (zstd --ultra writes no larger one).
-  const options = { zstd: ["-dcq", "--memory=128MB"], xz: ["-dcq"], bzip2: ["-dcq"] }[program];
+  const options = { zstd: ["-dcq", `--memory=${2 ** (WINDOW_LOG - 20)}MB`], xz: ["-dcq"], bzip2: ["-dcq"] }[program];
   const child = spawn(program, options, { stdio: ["pipe", "pipe", "ignore"] });
   let failure: unknown;
   const exited = new Promise<number | null>((resolve) => {

@@ -11,6 +11,7 @@ import { readTar } from "../../src/oci/tar.ts";
 import { treeRootfs } from "../../src/oci/tree.ts";
 import { describeTree } from "../support/describe-tree.ts";
 import { layerCorpus } from "../support/layer-corpus.ts";
+import { file, folder, tar } from "../support/tar-bytes.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "oci-corpus-"));
 const victim = join(temporary, "victim");
@@ -59,4 +60,26 @@ describe("the folder made of hostile and odd layers", () => {
     }
     expect(canary()).toEqual(untouched);
   });
+});
+
+it.runIf(isRoot)("row 90: nobody else can enter the folder while it is written", async () => {
+  const bin = mkdtempSync(join(tmpdir(), "oci-tar-"));
+  // tar's last word is the folder; another user tries to look and to make a link in it.
+  const intruder = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+  const script = `#!/bin/sh
+for last; do :; done
+{ stat -c %a "$last"; ${intruder} ls "$last"; ${intruder} ln -s ${victim} "$last/d"; } > ${bin}/seen 2>&1
+exec /usr/bin/tar "$@"
+`;
+  writeFileSync(join(bin, "tar"), script, { mode: 0o755 });
+  const layer = memorySource(tar(folder("./", { mode: 0o777 }), folder("d/"), file("d/hello", "changed")));
+  const stack = stackLayers();
+  stack.apply(readTar(layer, "layer"), layer, "layer");
+  await writeFolder(treeRootfs("layers", stack.root), root, quietContext({ env: { PATH: `${bin}:/usr/bin:/bin` } }));
+  const seen = readFileSync(join(bin, "seen"), "utf8");
+  expect(seen).toMatch(/^700\nls: .*Permission denied\nln: .*Permission denied\n$/);
+  expect(lstatSync(join(root, "d")).isDirectory()).toBe(true);
+  rmSync(bin, { recursive: true });
+  rmSync(root, { recursive: true });
+  expect(canary()).toEqual(untouched);
 });
