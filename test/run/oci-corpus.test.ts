@@ -24,14 +24,14 @@ writeFileSync(join(victim, "hello"), "untouched", { mode: 0o640 });
 writeFileSync(join(evil, "secret"), "untouched");
 /** Everything of the folders beside the root that an escape would change. */
 const canary = (): unknown =>
-  [temporary, victim, evil].map((folder) => [
-    lstatSync(folder).mode,
-    readdirSync(folder),
-    ...readdirSync(folder, { withFileTypes: true })
+  [temporary, victim, evil].map((place) => [
+    lstatSync(place).mode,
+    readdirSync(place),
+    ...readdirSync(place, { withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map(({ name }) => {
-        const { ino, mode, nlink, mtimeMs, uid } = lstatSync(join(folder, name));
-        return [name, ino, mode, nlink, mtimeMs, uid, readFileSync(join(folder, name), "utf8")];
+        const { ino, mode, nlink, mtimeMs, uid } = lstatSync(join(place, name));
+        return [name, ino, mode, nlink, mtimeMs, uid, readFileSync(join(place, name), "utf8")];
       }),
   ]);
 const untouched = canary();
