@@ -103,10 +103,14 @@ export function findPluginFolders(
     const known = contents.get(folder);
     if (known !== undefined) return known;
     const real = rootfs.resolve(folder);
-    // A folder of ordinary libraries is no folder of plug-ins, whoever names it.
+    // A folder of ordinary libraries is no folder of plug-ins, whoever names it; sudo's plug-ins have a library of
+    // sudo's own among them.
+    const isKnown = purposeOf(folder) !== undefined;
     const ordinary =
-      real?.type !== "directory" || searched.has(real.path) || /^(?:\/usr)?(?:\/local)?\/lib\w*$/.test(folder);
-    const found = ordinary ? [] : sharedObjects(rootfs, folder, purposeOf(folder) !== undefined, loaded);
+      real?.type !== "directory" ||
+      (!isKnown && searched.has(real.path)) ||
+      /^(?:\/usr)?(?:\/local)?\/lib\w*$/.test(folder);
+    const found = ordinary ? [] : sharedObjects(rootfs, folder, isKnown, loaded);
     contents.set(folder, found);
     return found;
   };

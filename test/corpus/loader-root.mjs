@@ -43,7 +43,7 @@ try {
   let objects = 0;
   let incomplete = 0;
   for (const { node, elf } of chosen) {
-    const live = trace(node.path, elf.interpreter);
+    const live = trace(node, elf.interpreter);
     const closure = resolveClosure(rootfs, [node.path], { dlopen: "none" });
     const loader = closure.processes[0]?.loader;
     const ours = [
@@ -89,11 +89,13 @@ function tryTo(read) {
 }
 
 /** Real paths in load order, then `NAME not found` lines. */
-function trace(path, interpreter) {
-  // The variable is set inside the root: chroot(1) itself shall run. Tracing, unlike --list, goes on after a miss.
-  const command = interpreter.includes("musl")
-    ? [interpreter, "--list", path]
-    : ["/usr/bin/env", "LD_TRACE_LOADED_OBJECTS=1", path];
+function trace({ path, mode }, interpreter) {
+  // The variable is set inside the root: chroot(1) itself shall run. Tracing, unlike --list, goes on after a miss; but
+  // setuid and setgid programs pass the variable over, and run.
+  const command =
+    interpreter.includes("musl") || (mode & 0o6000) !== 0
+      ? [interpreter, "--list", path]
+      : ["/usr/bin/env", "LD_TRACE_LOADED_OBJECTS=1", path];
   const { stdout } = spawnSync("chroot", [root, ...command], { encoding: "utf8", env: { PATH: "/usr/sbin:/usr/bin" } });
   const found = [...stdout.matchAll(/^\t(?:\S+ => )?(\/.+?) \(0x/gm)].map(([, opened]) => rootfs.resolve(opened).path);
   const missing = [...stdout.matchAll(/^\t(\S+) => not found$/gm)].map(([, name]) => `${name} not found`);

@@ -1,5 +1,5 @@
 import { FlixwrapError } from "../../core/errors.ts";
-import { baseName, join, type RootPath, rootPath } from "../../core/paths.ts";
+import { baseName, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import { type ElfFile, isElf, readDefinedVersions, readElf } from "../../elf/index.ts";
 import type { LateRequest, LoadedObject } from "../../loader/index.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
@@ -43,9 +43,15 @@ export function knownRequests(
     .flatMap(({ names, why }) =>
       // Looked for beside the library itself: what the image does not have there, it does not use.
       names(rootfs, elf)
-        .filter((wanted) => rootfs.resolve(join(node.path, "..", wanted)) !== undefined)
+        .filter((wanted) => besides(node.path).some((folder) => rootfs.resolve(join(folder, wanted)) !== undefined))
         .map((wanted) => ({ names: [wanted], required: false, why })),
     );
+}
+
+/** The folder of a library; in a root whose /lib is no link, that of the same name in /usr, too. */
+function besides(library: RootPath): readonly RootPath[] {
+  const folder = parentOf(library);
+  return /^\/lib\w*(\/|$)/.test(folder) ? [folder, rootPath(`/usr${folder}`)] : [folder];
 }
 
 function nssServices(rootfs: Rootfs): readonly string[] {
