@@ -8,7 +8,7 @@ import { quietContext } from "../../src/core/context.ts";
 import { extPath } from "../../src/core/paths.ts";
 import { checkExtension } from "../../src/extension/check/check.ts";
 import { compareVersions } from "../../src/extension/check/collisions.ts";
-import { planRelease } from "../../src/extension/release.ts";
+import { parseNotes, planRelease, type Release } from "../../src/extension/release.ts";
 import { buildTree } from "../../src/extension/tree.ts";
 import { checkFiles } from "../../src/image/check.ts";
 import { memoryRootfs } from "../../src/oci/memory-rootfs.ts";
@@ -79,6 +79,33 @@ const cases: Readonly<Record<string, Case>> = {
 /** Images that all bring one path; what is seen of it tells the order. */
 const names = "9 10 A B a a-1 a-1.9 a-1.10 a-1.10.1 a.1 a+1 aa ab b z1 z2 z10".split(" ");
 
+/** Every field that can be written, as its lines shall be read. */
+const fields: Release = {
+  name: "fields",
+  os: "testos",
+  versionId: "1.2",
+  sysextLevel: "2.0",
+  scope: ["system", "initrd"],
+  architecture: "x86-64",
+  reload: true,
+  restartUnits: ["a.service"],
+  reloadOrRestartUnits: ["b.service", "c@1.service"],
+  notes: parseNotes(["SYSEXT_ID=foo", "SYSEXT_VERSION_ID=3", 'SYSEXT_PRETTY_NAME=Foo "the" $great']),
+};
+const lines = [
+  "ID=testos",
+  "VERSION_ID=1.2",
+  "SYSEXT_LEVEL=2.0",
+  "SYSEXT_SCOPE=system initrd",
+  "ARCHITECTURE=x86-64",
+  "EXTENSION_RELOAD_MANAGER=1",
+  "EXTENSION_RESTART_UNITS=a.service",
+  "EXTENSION_RELOAD_OR_RESTART_UNITS=b.service c@1.service",
+  "SYSEXT_ID=foo",
+  "SYSEXT_VERSION_ID=3",
+  'SYSEXT_PRETTY_NAME=Foo "the" $great',
+];
+
 const context = quietContext({ env: process.env });
 let folder: string;
 let guest: string;
@@ -110,6 +137,10 @@ beforeAll(async () => {
       { format: "dir", output: inOrder(name) },
       context,
     );
+  const plan = { source: memoryRootfs({}), actions: [planRelease(fields)], warnings: [] };
+  const described = join(host, "fields.raw");
+  await packTree(buildTree(plan, { name: "fields" }), { format: "squashfs", output: described }, context);
+  cpSync(described, join(guest, "fields.raw"));
   cpSync(join(host, "order"), join(guest, "order"), { recursive: true });
   cpSync(join(host, "cases"), join(guest, "cases"), { recursive: true });
 });
@@ -145,6 +176,7 @@ for one in cases/*; do
   ${sysext} unmerge >/dev/null 2>&1
   rm -rf var/lib/extensions/*
 done
+echo "told $(systemd-dissect --json=short fields.raw 2>&1 | tr '\\n' ' ')"
 cp -a order/. var/lib/extensions/
 while [ -n "$(ls var/lib/extensions)" ]; do
   ${sysext} merge >/dev/null 2>&1 || break
@@ -156,15 +188,21 @@ done
 `;
 /** What the host showed: which cases it merged, and the names from the top of the stack downwards. */
 const read = (said: string) => {
-  const lines = said.trim().split("\n");
-  const order = lines.filter((line) => line.startsWith("order ")).map((line) => line.slice("order ".length));
-  return { merged: lines.filter((line) => !line.startsWith("order ")).toSorted(), order };
+  const all = said.trim().split("\n");
+  const after = (word: string) => all.filter((line) => line.startsWith(word)).map((line) => line.slice(word.length));
+  const told = after("told ").join(" ");
+  return {
+    merged: all.filter((line) => !/^(order|told) /.test(line)).toSorted(),
+    order: after("order "),
+    unread: lines.filter((line) => !told.includes(JSON.stringify(line))).concat(told.startsWith("{") ? [] : [told]),
+  };
 };
 const expected = (at: 0 | 1) => ({
   merged: Object.keys(cases)
     .filter((name) => cases[name]!.merged[at])
     .toSorted(),
   order: names.toSorted(compareVersions).toReversed(),
+  unread: [],
 });
 
 test("systemd 257, booted, merges what is foreseen", () => {
