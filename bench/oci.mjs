@@ -88,7 +88,7 @@ try {
   shell("umoci init --layout layout; umoci new --image layout:t");
   for (const n of [1, 2, 3]) {
     shell(
-      `bsdtar -cf more.tar -s ',^,copy-${n}/,S' @${root}; umoci raw add-layer --image layout:t more.tar; rm more.tar`,
+      `bsdtar -cf more.tar -s ',^\\./,./copy-${n}/,S' @${root}; umoci raw add-layer --image layout:t more.tar; rm more.tar`,
     );
   }
   shell(`skopeo copy -q --dest-tls-verify=false oci:layout:t docker://127.0.0.1:${port}/three:t; rm -rf layout`);
