@@ -86,11 +86,13 @@ try {
   shell(`curl -sf ${blob} -o layer.gz`);
   // The same root three times, each below another folder.
   shell("umoci init --layout layout; umoci new --image layout:t");
+  shell(`mkdir -p below/copy; tar -xpf ${root} --numeric-owner -C below/copy`);
   for (const n of [1, 2, 3]) {
     shell(
-      `bsdtar -cf more.tar -s ',^\\./,./copy-${n}/,S' @${root}; umoci raw add-layer --image layout:t more.tar; rm more.tar`,
+      `mv below/* below/copy-${n}; tar -C below -cf more.tar .; umoci raw add-layer --image layout:t more.tar; rm more.tar`,
     );
   }
+  shell("rm -rf below");
   shell(`skopeo copy -q --dest-tls-verify=false oci:layout:t docker://127.0.0.1:${port}/three:t; rm -rf layout`);
   const kept = join(work, "kept");
   const three = `127.0.0.1:${port}/three:t`;
