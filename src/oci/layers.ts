@@ -196,6 +196,8 @@ class Application {
   #makeFolder(entry: TarEntry, names: readonly string[]): FolderInode {
     const parent = asFolder(names);
     const create = (above: Inode, name: string): Inode => {
+      // A link's target may hold such a name, too.
+      this.#refuseMarkers(entry, [name]);
       this.#count();
       const made = emptyFolder();
       if (above.type === "directory") above.children.set(name, made);

@@ -6,7 +6,7 @@ import { readTar } from "../../../src/oci/tar.ts";
 import { treeRootfs } from "../../../src/oci/tree.ts";
 import { describeTree } from "../../support/describe-tree.ts";
 import { layerCorpus } from "../../support/layer-corpus.ts";
-import { file, tar } from "../../support/tar-bytes.ts";
+import { file, symlink, tar } from "../../support/tar-bytes.ts";
 
 function indexLayers(layers: readonly Buffer[], limits?: { entries: number; bytes: number }): Rootfs {
   const stack = stackLayers(limits);
@@ -29,4 +29,9 @@ it("bounds the entries and the bytes of all layers together", () => {
   const tooLarge = expect.objectContaining({ code: "oci-too-large" });
   expect(() => indexLayers(layers, { entries: 2, bytes: 15 })).toThrow(tooLarge);
   expect(() => indexLayers(layers, { entries: 3, bytes: 14 })).toThrow(tooLarge);
+});
+
+it("makes no folder with a marker's name, even where a link leads to one", () => {
+  const layer = tar(symlink("l", ".wh.aim"), file("l/f", "x"));
+  expect(() => indexLayers([layer])).toThrow(expect.objectContaining({ code: "oci-unsafe-layer" }));
 });
