@@ -88,6 +88,9 @@ Examples:
   $ flixwrap bake --all release_build_versions.txt --jobs 2
 `;
 
+/** Users and state are what the recipe says, nothing is guessed that could be left away. */
+const guessed = ["--no-state", "--no-users"];
+
 /** `flixwrap bake RECIPE [VERSION]` */
 export function bakeCommand(session: Session): Command {
   const rows = [
@@ -95,7 +98,7 @@ export function bakeCommand(session: Session): Command {
     ...releaseOptions,
     ...imageOptions.slice(1),
     ...prefixOptions,
-    ...extensionOptions,
+    ...extensionOptions.filter(({ flags }) => !guessed.includes(flags)),
     ...packOptions,
     ...publishOptions,
     ...checkOptions,

@@ -79,13 +79,18 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
     refuseChanges(before, planned.lock);
     for (const line of planned.unverified) context.emit({ kind: "warning", message: `not verified: ${line}` });
     const architecture = planned.architecture.systemd;
-    const { os, versionId, sysextLevel, scope, reload, anyFileName, epoch } = options;
+    const { os, versionId, sysextLevel, scope, reload, anyFileName } = options;
+    const { enable, upholds, papers, epoch } = options;
     const release = {
       ...defined({ os, versionId, sysextLevel, scope, anyFileName, ...(reload ? { reload } : {}) }),
       ...defined({ restartUnits: options.restartUnit, reloadOrRestartUnits: options.reloadOrRestartUnit }),
       ...(options.releaseField === undefined ? {} : { notes: parseNotes(options.releaseField) }),
     };
-    const plan = finishRecipe(planned, { tool: readVersion(), release, ...defined({ epoch }) });
+    const plan = finishRecipe(planned, {
+      tool: readVersion(),
+      release,
+      ...defined({ enable, upholds, papers, epoch }),
+    });
     const shipped = await shipPlan(plan, { name: planned.name, architecture }, options, context);
     if (shipped.file !== undefined && options.locked !== true)
       writeLock(lockFile, mergeLocks(readLock(lockFile), planned.lock));

@@ -1,17 +1,15 @@
-import { type FinishedPlan, finishPlan } from "../extension/finish.ts";
+import { type FinishedPlan, type FinishOptions, finishPlan } from "../extension/finish.ts";
 import { parseName, type Release } from "../extension/release.ts";
 import { expandHostLibraries } from "./host-libraries.ts";
 import type { PlannedRecipe } from "./plan.ts";
 
-export interface FinishRecipeOptions {
+export interface FinishRecipeOptions extends Pick<FinishOptions, "enable" | "upholds" | "papers" | "epoch"> {
   /** flixwrap's version. */
   readonly tool: string;
   /** More fields of extension-release; what the recipe decides comes first. */
   readonly release?: Omit<Release, "name" | "architecture">;
   /** The command line that makes it again. */
   readonly command?: readonly string[];
-  /** Seconds since 1970. */
-  readonly epoch?: number;
 }
 
 /**
@@ -20,24 +18,25 @@ export interface FinishRecipeOptions {
  */
 export function finishRecipe(planned: PlannedRecipe, options: FinishRecipeOptions): FinishedPlan {
   const { plan, architecture, recipe, version } = planned;
+  const { tool, release, command, ...finish } = options;
   const image = planned.lock.architectures[architecture.systemd]?.find((one) => !one.source.includes("://"));
   const hostLibraries = expandHostLibraries(recipe.file.hostLibraries, architecture);
   return finishPlan(plan, {
+    ...finish,
     release: {
       reload: planned.reload,
-      ...options.release,
+      ...release,
       name: parseName(planned.name),
       architecture: architecture.systemd,
     },
     users: false,
     state: false,
     manifest: {
-      flixwrap: options.tool,
+      flixwrap: tool,
       converter: version === undefined ? recipe.name : `${recipe.name} ${version}`,
       ...(image !== undefined && { image: image.source, digest: image.digest }),
-      ...(options.command !== undefined && { command: options.command }),
+      ...(command !== undefined && { command }),
       ...(hostLibraries.length > 0 && { hostLibraries }),
     },
-    ...(options.epoch !== undefined && { epoch: options.epoch }),
   });
 }

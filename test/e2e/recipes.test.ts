@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Ended, flixwrapAsync, main, scratch, sh } from "../support/program.ts";
@@ -66,6 +66,24 @@ describe("bake", () => {
     });
     expect(sha256(readFileSync(join(at, "docker.raw")))).toBe(before);
     expect(mirror.log).toEqual([]);
+  });
+
+  it("starts a unit that the recipe leaves alone, and leaves the papers away, when told to", async () => {
+    const at = place();
+    mkdirSync(join(at, "mine/files/usr/lib/systemd/system"), { recursive: true });
+    writeFileSync(join(at, "mine/recipe.yaml"), "summary: files alone\n");
+    const unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
+    writeFileSync(join(at, "mine/files/usr/lib/systemd/system/idle.service"), unit);
+    const made = await run(
+      "bake ./mine --format dir --enable idle.service --upholds symlink --no-papers -o mine.out",
+      at,
+    );
+    expect(made).toMatchObject({ status: 0 });
+    expect(readlinkSync(join(at, "mine.out", "usr/lib/systemd/system/multi-user.target.upholds/idle.service"))).toBe(
+      "../idle.service",
+    );
+    expect(sh(`cd ${at}/mine.out && find . -name '*.json'`)).toBe("");
+    expect(await run("bake ./mine --no-users", at)).toMatchObject({ status: 2 });
   });
 
   it("takes a recipe of one's own, another name, format, host and architecture", async () => {
