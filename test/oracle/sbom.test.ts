@@ -1,7 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { planFolder } from "../../src/extension/folder-plan.ts";
@@ -10,6 +9,7 @@ import { openFolder } from "../../src/oci/folder-rootfs.ts";
 import { memoryRootfs } from "../../src/oci/memory-rootfs.ts";
 import type { Rootfs } from "../../src/oci/rootfs.ts";
 import { debianRoot } from "../support/debian-root.ts";
+import { kept } from "../support/kept.ts";
 
 interface Validator {
   /** null when the text is valid. */
@@ -24,19 +24,12 @@ function cycloneDxValidator(): Validator {
     "ajv-formats@3.0.1",
     "ajv-formats-draft2019@1.6.1",
   ];
-  const place = join(tmpdir(), "flixwrap-cyclonedx-10.3.0");
-  if (!existsSync(place)) {
-    const making = mkdtempSync(`${place}-`);
-    execFileSync("npm", ["install", "--silent", "--no-audit", "--no-fund", "--prefix", making, ...versions], {
+  const place = kept("cyclonedx-10.3.0", (at) => {
+    mkdirSync(at);
+    execFileSync("npm", ["install", "--silent", "--no-audit", "--no-fund", "--prefix", at, ...versions], {
       stdio: ["ignore", "ignore", "pipe"],
     });
-    try {
-      renameSync(making, place);
-    } catch (error) {
-      if (!existsSync(place)) throw error;
-      rmSync(making, { recursive: true });
-    }
-  }
+  });
   const { Validation, Spec } = createRequire(join(place, "index.js"))("@cyclonedx/cyclonedx-library") as {
     readonly Validation: { readonly JsonStrictValidator: new (version: string) => Validator };
     readonly Spec: { readonly Version: { readonly v1dot5: string } };

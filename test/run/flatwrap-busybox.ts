@@ -1,18 +1,8 @@
 import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { debianSource } from "../support/debian-source.ts";
+import { kept } from "../support/kept.ts";
 
 const applets = "sh cat ls id pwd env sleep unshare nsenter mount".split(" ");
 const options =
@@ -22,9 +12,11 @@ const options =
 
 /** busybox out of Debian's source, for musl and dynamically linked; kept below the temporary folder. */
 function muslBusybox(): string {
-  const made = join(tmpdir(), "flixwrap-busybox-musl");
-  if (existsSync(made)) return made;
-  const build = `${made}.${process.pid}`;
+  const folder = kept("musl-busybox", buildBusybox);
+  return join(folder, "busybox");
+}
+
+function buildBusybox(build: string): void {
   mkdirSync(build);
   const headers = execFileSync("gcc", ["-print-multiarch"], { encoding: "utf8" }).trim();
   const compiler = `musl-gcc -idirafter /usr/include -idirafter /usr/include/${headers}`;
@@ -40,9 +32,6 @@ function muslBusybox(): string {
   writeFileSync(config, readFileSync(config, "utf8").replace(wanted, "CONFIG_$1=y"));
   make("oldconfig");
   make("-j2", `CC=${compiler}`, "busybox");
-  renameSync(join(build, "busybox"), made);
-  rmSync(build, { recursive: true });
-  return made;
 }
 
 /** A root that has musl and busybox, and nothing of util-linux: as an image, or as a host. */

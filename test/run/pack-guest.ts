@@ -1,35 +1,19 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kept } from "../support/kept.ts";
 
 /**
  * A Debian of the given suite with its packages configured, as a folder. It is made once and kept below the
  * temporary folder; tests work on copies.
  */
 export function configuredRoot(suite: string, packages: readonly string[]): string {
-  const root = join(tmpdir(), `flixwrap-guest-${[suite, ...packages.toSorted()].join("+")}`);
-  if (existsSync(root)) return root;
-  const building = `${root}.${process.pid}`;
-  execFileSync("mmdebstrap", ["--quiet", "--variant=minbase", `--include=${packages.join(",")}`, suite, building], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  try {
-    renameSync(building, root);
-  } catch (error) {
-    if (!existsSync(root)) throw error;
-    rmSync(building, { recursive: true });
-  }
-  return root;
+  const words = ["--quiet", "--variant=minbase", `--include=${packages.join(",")}`, suite];
+  return kept(
+    `guest-${[suite, ...packages.toSorted()].join("+")}`,
+    (at) => void execFileSync("mmdebstrap", [...words, at], { stdio: ["ignore", "ignore", "pipe"] }),
+  );
 }
 
 /** Debian 13's systemd, 257, with everything that looks at extensions. */

@@ -1,8 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { kept } from "./kept.ts";
 
 interface RootChoice {
   /** Debian's word: `arm64`. This machine's when undefined. */
@@ -24,22 +23,18 @@ export function debianRoot(packages: readonly string[], choice: RootChoice = {})
   const names = packages.toSorted();
   const key = createHash("sha256").update(names.join()).digest("hex").slice(0, 8);
   const label = [suite, architecture, variant, names[0], key].filter(Boolean).join("-");
-  const root = join(tmpdir(), `flixwrap-root-${label}`);
-  if (existsSync(root)) return root;
-  // Two test files may want the same root at once: each builds its own, the first one to finish stays.
-  const building = `${root}.${process.pid}`;
   const mode = process.getuid?.() === 0 ? "root" : "unshare";
   const foreign = architecture === undefined ? [] : [`--arch=${architecture}`];
-  execFileSync(
-    "mmdebstrap",
-    ["--quiet", `--variant=${variant}`, `--mode=${mode}`, ...foreign, `--include=${names.join(",")}`, suite, building],
-    { stdio: ["ignore", "ignore", "pipe"] },
+  const words = [
+    "--quiet",
+    `--variant=${variant}`,
+    `--mode=${mode}`,
+    ...foreign,
+    `--include=${names.join(",")}`,
+    suite,
+  ];
+  return kept(
+    `root-${label}`,
+    (at) => void execFileSync("mmdebstrap", [...words, at], { stdio: ["ignore", "ignore", "pipe"] }),
   );
-  try {
-    renameSync(building, root);
-  } catch (error) {
-    if (!existsSync(root)) throw error;
-    rmSync(building, { recursive: true });
-  }
-  return root;
 }

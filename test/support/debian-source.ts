@@ -1,25 +1,19 @@
 import { execFileSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kept } from "./kept.ts";
 
 /**
  * The upstream source of a Debian source package, unpacked; kept below the temporary folder for other tests.
  * The machine's apt may know only binary packages, so apt runs with lists of its own, made from the machine's.
  */
 export function debianSource(name: string): string {
-  const folder = join(tmpdir(), `flixwrap-source-${name}`);
-  if (existsSync(folder)) return folder;
-  const work = mkdtempSync(`${folder}.`);
+  return kept(`source-${name}`, (unpacked) => fetchSource(name, unpacked));
+}
+
+function fetchSource(name: string, unpacked: string): void {
+  const work = mkdtempSync(join(tmpdir(), "flixwrap-source-"));
   const sources = join(work, "sources");
   mkdirSync(sources);
   mkdirSync(join(work, "lists/partial"), { recursive: true });
@@ -38,16 +32,9 @@ export function debianSource(name: string): string {
   const archive = readdirSync(work).find((file) => /\.orig\.tar\.\w+$/.test(file));
   if (archive === undefined)
     throw new Error(`source package ${name} has no upstream archive: ${readdirSync(work).join(" ")}`);
-  const unpacked = join(work, "unpacked");
   mkdirSync(unpacked);
   execFileSync("tar", ["-xf", join(work, archive), "-C", unpacked, "--strip-components=1"]);
-  try {
-    renameSync(unpacked, folder);
-  } catch (error) {
-    if (!existsSync(folder)) throw error;
-  }
   rmSync(work, { recursive: true });
-  return folder;
 }
 
 function machineSources(): [string, string][] {

@@ -1,18 +1,9 @@
 import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeMuslRoot } from "../run/flatwrap-busybox.ts";
 import { debianSource } from "./debian-source.ts";
+import { kept } from "./kept.ts";
 import { sh } from "./program.ts";
 
 /**
@@ -21,24 +12,16 @@ import { sh } from "./program.ts";
  * then it is kept below the temporary folder; tests must not write into it.
  */
 export function muslProgramsRoot(): string {
-  const root = join(tmpdir(), "flixwrap-root-musl-programs");
-  if (existsSync(root)) return root;
-  const building = `${root}.${process.pid}`;
-  const work = `${building}.build`;
-  mkdirSync(work);
-  makeMuslRoot(building);
-  buildBash(building, work);
-  buildJq(building, work);
-  buildLua(building);
-  addBun(building, work);
-  rmSync(work, { recursive: true });
-  try {
-    renameSync(building, root);
-  } catch (error) {
-    if (!existsSync(root)) throw error;
-    rmSync(building, { recursive: true });
-  }
-  return root;
+  return kept("root-musl-programs", (root) => {
+    const work = `${root}.build`;
+    mkdirSync(work);
+    makeMuslRoot(root);
+    buildBash(root, work);
+    buildJq(root, work);
+    buildLua(root);
+    addBun(root, work);
+    rmSync(work, { recursive: true });
+  });
 }
 
 /** `musl-gcc` on all C files of a folder but some; the rest are its own words. */
