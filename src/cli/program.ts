@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { interrupted } from "../core/errors.ts";
 import { flatwrapCommand, flixCommand, packCommand, torcxCommand } from "./converters.ts";
 import { elfCommand } from "./elf/command.ts";
 import { explainCommand } from "./explain.ts";
@@ -91,11 +91,6 @@ function inherit(parent: Command): void {
     command.copyInheritedSettings(parent);
     inherit(command);
   }
-}
-
-/** An abort surfaces as whatever the interrupted step threw; what the user did is interrupt. */
-function interrupted(error: unknown): FlixwrapError {
-  return new FlixwrapError("interrupted", { what: "interrupted" }, { cause: error });
 }
 
 const commandName = (argv: readonly string[]): string => argv.find((word) => !word.startsWith("-")) ?? "flixwrap";

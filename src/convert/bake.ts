@@ -18,7 +18,7 @@ import {
   writeLock,
 } from "../recipes/index.ts";
 import { readVersion } from "../host/version.ts";
-import { defined } from "./defined.ts";
+import { defined } from "../core/defined.ts";
 import type { ConvertOptions } from "./request.ts";
 import { type Shipped, shipPlan } from "./ship.ts";
 

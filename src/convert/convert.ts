@@ -9,7 +9,7 @@ import { chooseArchitecture } from "./architecture.ts";
 import { type Converted, type Converter, converters } from "./converters.ts";
 import { rebuildCommand } from "./rebuild.ts";
 import type { Request } from "./request.ts";
-import { defined } from "./defined.ts";
+import { defined } from "../core/defined.ts";
 import { type Shipped, shipPlan } from "./ship.ts";
 
 /** What came of it. */

@@ -18,7 +18,7 @@ import { planFlatwrap } from "../wrap/flatwrap.ts";
 import { planFlix } from "../wrap/flix/plan.ts";
 import { formatMigrationButane, wordMigration } from "../wrap/torcx/migration.ts";
 import { planTorcx } from "../wrap/torcx.ts";
-import { defined } from "./defined.ts";
+import { defined } from "../core/defined.ts";
 import { smokeTestWrapped } from "./flatwrap-smoke.ts";
 import type { ConvertOptions, Request } from "./request.ts";
 import type { SmokeTest } from "./smoke.ts";

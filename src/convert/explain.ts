@@ -1,4 +1,5 @@
 import type { Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import type { RootPath } from "../core/paths.ts";
 import { openImage } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
@@ -15,11 +16,11 @@ export async function explainImage(
 ): Promise<Explanation> {
   const opened = await openImage(parseReference(source), { ...options, context });
   try {
-    return explain(opened.rootfs, paths, {
-      ...(options.lib === undefined ? {} : { libraries: options.lib }),
-      ...(options.dlopen === undefined ? {} : { dlopen: options.dlopen }),
-      ...(options.hwcaps === undefined ? {} : { hwcaps: options.hwcaps }),
-    });
+    return explain(
+      opened.rootfs,
+      paths,
+      defined({ libraries: options.lib, dlopen: options.dlopen, hwcaps: options.hwcaps }),
+    );
   } finally {
     opened.close();
   }

@@ -6,7 +6,7 @@ import { noopTransfer } from "../extension/publish/sysupdate.ts";
 import { signFile } from "../pack/publish.ts";
 import { hashFile, writeWhole } from "../recipes/cached-files.ts";
 import { parseImageName, planIndex, type Published, type Recipe } from "../recipes/index.ts";
-import { defined } from "./defined.ts";
+import { defined } from "../core/defined.ts";
 
 /**
  * Writes the index files of a folder whose images lie in it or in folders named after the extensions; gives the paths

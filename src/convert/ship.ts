@@ -7,7 +7,7 @@ import { type NamedText, planUpdateFiles } from "../extension/publish/sysupdate.
 import { buildTree, type ExtensionTree } from "../extension/tree.ts";
 import { type ImageFile, packTree } from "../pack/pack.ts";
 import { publishImage, type PublishOptions } from "../pack/publish.ts";
-import { defined } from "./defined.ts";
+import { defined } from "../core/defined.ts";
 import type { ConvertOptions } from "./request.ts";
 import { runSmokeTests, smokeTestAlone, type SmokeTest } from "./smoke.ts";
 

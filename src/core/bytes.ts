@@ -53,6 +53,14 @@ export function windowedSource(source: ByteSource, window = 16_384, kept = 4): B
   };
 }
 
+/** Whether two sources hold the same, byte for byte. */
+export function isSameContent(a: ByteSource, b: ByteSource): boolean {
+  if (a.size !== b.size) return false;
+  const step = 1 << 20;
+  for (let at = 0; at < a.size; at += step) if (Buffer.compare(a.read(at, step), b.read(at, step)) !== 0) return false;
+  return true;
+}
+
 /** Replacement of the bytes from `offset` on; writes of one patch never overlap and are sorted by offset. */
 export interface ByteWrite {
   readonly offset: number;

@@ -35,6 +35,10 @@ export class FlixwrapError extends Error {
   }
 }
 
+/** Ctrl-C, whatever error it surfaced as. */
+export const interrupted = (cause?: unknown): FlixwrapError =>
+  new FlixwrapError("interrupted", { what: "interrupted" }, { cause });
+
 /** `what: where: got X, wanted Y; hint`, then one indented line per item. Control characters are escaped. */
 export function wordError(facts: ErrorFacts): string {
   const expectation = [

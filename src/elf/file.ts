@@ -1,4 +1,5 @@
 import { windowedSource, type ByteSource } from "../core/bytes.ts";
+import { defined } from "../core/defined.ts";
 import { decodeName } from "../core/names.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { locate, readRange, readString, type FileRange, type Mapped, type Readable } from "./address.ts";
@@ -108,24 +109,17 @@ function parseElf(source: ByteSource, name: string): ElfFile {
     ...file,
     ...format,
     header,
-    ...given({ dynamicRange, interpreter }),
+    ...defined({ dynamicRange, interpreter }),
     machine: header.machine,
     type: header.type,
     isDynamic: dynamicRange !== undefined,
     needed: texts(DT.NEEDED),
-    ...given({ soname: text(DT.SONAME), rpath: text(DT.RPATH, runPathMax), runpath: text(DT.RUNPATH, runPathMax) }),
+    ...defined({ soname: text(DT.SONAME), rpath: text(DT.RPATH, runPathMax), runpath: text(DT.RUNPATH, runPathMax) }),
     auxiliary: texts(DT.AUXILIARY),
     filters: texts(DT.FILTER),
     flags: bits(DT.FLAGS),
     flags1,
     noDefaultLib: (flags1 & DF_1.NODEFLIB) !== 0,
-  };
-}
-
-/** The properties that have a value. */
-function given<T extends object>(properties: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(properties).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
   };
 }
 

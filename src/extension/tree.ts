@@ -1,4 +1,4 @@
-import type { ByteSource } from "../core/bytes.ts";
+import { type ByteSource, isSameContent } from "../core/bytes.ts";
 import { memorySource } from "../core/bytes.ts";
 import { FlixwrapError, type ErrorCode } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
@@ -208,14 +208,6 @@ function isSame(a: TreeNode, b: TreeNode): boolean {
   if (a.type === "symlink") return b.type === "symlink" && a.target === b.target;
   if (a.type === "directory") return b.type === "directory";
   return b.type === "file" && isSameContent(a.content, b.content);
-}
-
-function isSameContent(a: ByteSource, b: ByteSource): boolean {
-  if (a.size !== b.size) return false;
-  const step = 1 << 20;
-  for (let offset = 0; offset < a.size; offset += step)
-    if (Buffer.compare(a.read(offset, step), b.read(offset, step)) !== 0) return false;
-  return true;
 }
 
 function sortNodes(nodes: ReadonlyMap<ExtPath, TreeNode>): ReadonlyMap<ExtPath, TreeNode> {

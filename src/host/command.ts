@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import type { ExecaError, Options } from "execa";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 
 /** One child process: which program, what for, and what it is fed. */
 export interface Command {
@@ -45,7 +45,7 @@ export async function runCommand(command: Command, context: Context): Promise<Co
 
 /** As {@link runCommand}, but a status other than 0 is a result, not an error. */
 export async function tryCommand(command: Command, context: Context): Promise<CommandResult> {
-  if (context.signal.aborted) throw interruption();
+  if (context.signal.aborted) throw interrupted();
   // execa costs about 100 ms to load: only those pay who run something.
   const { execa } = await import("execa");
   const { stdin, inherit = false } = command;
@@ -71,7 +71,7 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
     const failed = error as ExecaError;
     const cause = failed.cause as (Error & { code?: string }) | undefined;
     if (cause instanceof FlixwrapError) throw cause;
-    if (context.signal.aborted) throw interruption(error);
+    if (context.signal.aborted) throw interrupted(error);
     if (end.timedOut())
       throw new FlixwrapError("host-tool-timeout", {
         what: `${command.tool} did not finish within ${command.timeout} ms`,
@@ -147,10 +147,6 @@ function failure(command: Command, result: CommandResult): FlixwrapError {
     got: `exit status ${result.status}`,
     items: lines.slice(-shownLines),
   });
-}
-
-function interruption(cause?: unknown): FlixwrapError {
-  return new FlixwrapError("interrupted", { what: "interrupted" }, { cause });
 }
 
 /** Nothing of the caller's locale, time zone or epoch reaches a tool: same input, same bytes. */

@@ -1,4 +1,5 @@
 import type { Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { type CheckOptions, checkExtension } from "../extension/check/check.ts";
 import { findCollisions } from "../extension/check/collisions.ts";
@@ -25,8 +26,7 @@ export async function checkFiles(
 ): Promise<readonly CheckedFile[]> {
   const { hosts, skip, host } = options;
   const checks: CheckOptions = {
-    ...(hosts === undefined ? {} : { hosts }),
-    ...(skip === undefined ? {} : { skip }),
+    ...defined({ hosts, skip }),
     ...(host === undefined ? {} : { host: openFolder(host, context) }),
   };
   const opened: OpenedExtension[] = [];

@@ -1,3 +1,4 @@
+import { isSameContent } from "../core/bytes.ts";
 import { printable } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
@@ -49,15 +50,8 @@ function differences(first: Rootfs, a: RootNode, second: Rootfs, b: RootNode): s
       told.push(`attribute ${name}`);
   if (a.type !== "file") return told;
   differ("size", String(a.size), String(b.size));
-  if (a.size === b.size && !isSameContent(first, a, second, b)) told.push("content");
+  if (a.size === b.size && !isSameContent(first.open(a), second.open(b))) told.push("content");
   return told;
 }
 
 const deviceOf = ({ device }: RootNode): string => (device === undefined ? "" : `${device.major}:${device.minor}`);
-
-function isSameContent(first: Rootfs, a: RootNode, second: Rootfs, b: RootNode): boolean {
-  const [x, y] = [first.open(a), second.open(b)];
-  const step = 1 << 20;
-  for (let at = 0; at < a.size; at += step) if (Buffer.compare(x.read(at, step), y.read(at, step)) !== 0) return false;
-  return true;
-}

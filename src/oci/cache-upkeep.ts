@@ -1,7 +1,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { interrupted } from "../core/errors.ts";
 import { hasDigest, openCache, sealOf, VERSION } from "./cache.ts";
 import { parseDigest, type Digest } from "./digest.ts";
 import { descriptorSource } from "./file-source.ts";
@@ -98,7 +98,7 @@ export async function verifyCache(folder: string, context: Context): Promise<Ver
   const entries = listCache(folder);
   const damaged: CacheEntry[] = [];
   for (const [n, entry] of entries.entries()) {
-    if (context.signal.aborted) throw new FlixwrapError("interrupted", { what: "interrupted" });
+    if (context.signal.aborted) throw interrupted();
     context.emit({ kind: "progress", what: "verified", done: n + 1, total: entries.length });
     if (await isIntact(entry)) continue;
     rmSync(entry.path, { force: true });

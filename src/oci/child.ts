@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError, printable } from "../core/errors.ts";
+import { FlixwrapError, printable, interrupted } from "../core/errors.ts";
 
 /** A program to run; `package` is Debian's, `purpose` completes "… is required to …". */
 export interface Command {
@@ -70,7 +70,7 @@ function start(
   });
   const ended = new Promise<number>((resolve, reject) => {
     child.once("error", (cause: NodeJS.ErrnoException) => {
-      if (context.signal.aborted) reject(new FlixwrapError("interrupted", { what: "interrupted" }, { cause }));
+      if (context.signal.aborted) reject(interrupted(cause));
       else if (cause.code !== "ENOENT") reject(cause);
       else {
         const hint = `install it (Debian: ${debian})`;

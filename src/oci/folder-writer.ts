@@ -3,12 +3,11 @@ import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { userInfo } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import { extractTar } from "./extract.ts";
 import { removeTree } from "./remove-tree.ts";
 import { isAlive, ownToken } from "../host/process-token.ts";
-import { interrupted } from "./retry.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
 import { writeTar } from "./tar-writer.ts";
 

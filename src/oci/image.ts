@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import { openArchive, openArchiveStream, type OpenedArchive } from "./archive.ts";
 import { assembleRootfs } from "./assemble.ts";
@@ -100,7 +100,7 @@ export async function openImage(reference: Reference, options: OpenOptions): Pro
     return { ...(await afterCommands(unchanged, opening)), close };
   } catch (error) {
     close();
-    throw context.signal.aborted ? new FlixwrapError("interrupted", { what: "interrupted" }, { cause: error }) : error;
+    throw context.signal.aborted ? interrupted(error) : error;
   }
 }
 

@@ -1,7 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { LOOPBACK, NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
 import { denied, openAuthorization } from "./authorization.ts";
 import { parseChallenges } from "./challenge.ts";
@@ -13,15 +13,7 @@ import { wordReference, type RegistryReference } from "./reference.ts";
 import { findSources } from "./registries-conf.ts";
 import { findTrust } from "./trust.ts";
 import { explainFailure, isDistrust, readProblem } from "./registry-errors.ts";
-import {
-  interrupted,
-  parseRetryAfter,
-  Passing,
-  startRetries,
-  usualRetries,
-  withRetries,
-  type RetryPolicy,
-} from "./retry.ts";
+import { parseRetryAfter, Passing, startRetries, usualRetries, withRetries, type RetryPolicy } from "./retry.ts";
 import type { ImageStore } from "./store.ts";
 
 export interface RegistryOptions {

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { FlixwrapError } from "../core/errors.ts";
 
 /** How often, and how long to wait: milliseconds. */
 export interface RetryPolicy {
@@ -78,7 +77,3 @@ export function parseRetryAfter(value: string | undefined, now: number): number 
   const date = Date.parse(value);
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
-
-/** Ctrl-C, whatever error it surfaced as. */
-export const interrupted = (cause: unknown): FlixwrapError =>
-  new FlixwrapError("interrupted", { what: "interrupted" }, { cause });

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { copyFile, type FileHandle, open, symlink } from "node:fs/promises";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
 import type { ExtPath } from "../core/paths.ts";
 import type { ExtensionTree, TreeNode } from "../extension/tree.ts";
@@ -93,7 +93,7 @@ async function forEachOf<T>(all: Iterable<T>, signal: AbortSignal, work: (one: T
   let failed = false;
   const workers = Array.from({ length: atOnce }, async () => {
     for (let next = pending.next(); next.done !== true && !failed; next = pending.next()) {
-      if (signal.aborted) throw new FlixwrapError("interrupted", { what: "interrupted" });
+      if (signal.aborted) throw interrupted();
       try {
         await work(next.value);
       } catch (error) {

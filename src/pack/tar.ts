@@ -1,6 +1,6 @@
 import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
-import { FlixwrapError } from "../core/errors.ts";
+import { interrupted } from "../core/errors.ts";
 import { openTar } from "../extension/tar.ts";
 import { type Packer, hasMagic } from "./packer.ts";
 
@@ -14,7 +14,7 @@ export const tar: Packer = {
     try {
       await pipeline(openTar(tree, options.epoch ?? 0, signal), createWriteStream(output, { flags: "wx" }), { signal });
     } catch (error) {
-      throw signal.aborted ? new FlixwrapError("interrupted", { what: "interrupted" }, { cause: error }) : error;
+      throw signal.aborted ? interrupted(error) : error;
     }
   },
 };

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { openRequest } from "./proxy.ts";
 
 /** One answer; `body` must be read or destroyed. */
@@ -71,7 +71,7 @@ async function send(url: URL, headers: Readonly<Record<string, string>>, context
 /** What a failed connection or a body cut short is called everywhere in this room. */
 export function networkError(error: unknown, url: URL | string, context: Context): FlixwrapError {
   if (error instanceof FlixwrapError) return error;
-  if (context.signal.aborted) return new FlixwrapError("interrupted", { what: "interrupted" });
+  if (context.signal.aborted) return interrupted(error);
   const { code, message } = error as NodeJS.ErrnoException;
   const facts = { what: "cannot reach the server", where: String(url), got: message || code || "no connection" };
   return new FlixwrapError("recipe-network", facts, { cause: error });

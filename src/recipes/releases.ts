@@ -1,6 +1,6 @@
 import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import { findArchitecture } from "../core/architectures.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 import type { Recipe } from "./recipe.ts";
 import { architecturesOf } from "./values.ts";
 import { latestVersions, spellVersion, type VersionSources } from "./versions.ts";
@@ -200,7 +200,7 @@ export async function bakeAll<T>(
   const work = async (): Promise<void> => {
     for (let at = next++; at < jobs.length; at = next++) {
       const job = jobs[at]!;
-      if (options.signal.aborted) throw new FlixwrapError("interrupted", { what: "interrupted" });
+      if (options.signal.aborted) throw interrupted();
       try {
         results[at] = { ...job, result: await bake(job.build, job.architecture) };
       } catch (error) {

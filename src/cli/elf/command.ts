@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { defined } from "../../core/defined.ts";
 import { FlixwrapError, printable } from "../../core/errors.ts";
 import { DF, DF_1, planEdits, type ElfEdits } from "../../elf/index.ts";
 import { parseOsAbi } from "../patchelf/abi.ts";
@@ -181,13 +182,12 @@ function toEdits(options: EditOptions): ElfEdits {
     (names ?? []).reduce((bits, name) => bits | (table[name] ?? 0), 0);
   // ORIGIN and NOW stand in both words; DT_FLAGS has it when it knows the name.
   const second = Object.fromEntries(Object.entries(DF_1).filter(([name]) => !(name in DF)));
-  const { rpath, runpath } = options;
+  const { interpreter, debugTag, executableStack, soname, rpath, runpath } = options;
   return {
-    ...pick(options, ["interpreter", "debugTag", "executableStack", "osAbi"]),
+    ...defined({ interpreter, debugTag, executableStack, soname, osAbi: options.osAbi }),
     ...(rpath === undefined ? {} : { runPath: { kind: "rpath", value: rpath } }),
     ...(runpath === undefined ? {} : { runPath: { kind: "runpath", value: runpath } }),
     ...(options.removeRunpath ? { runPath: null } : {}),
-    ...(options.soname === undefined ? {} : { soname: options.soname }),
     ...(options.removeSoname ? { soname: null } : {}),
     ...(options.defaultLib ? {} : { noDefaultLib: true }),
     flags: { set: bitsOf(options.setFlag, DF), clear: bitsOf(options.clearFlag, DF) },
@@ -199,15 +199,5 @@ function toEdits(options: EditOptions): ElfEdits {
     },
     clearSymbolVersions: options.clearSymbolVersion ?? [],
     renameSymbols: new Map(options.renameSymbol),
-  };
-}
-
-/** Those of the properties that have a value. */
-function pick<T extends object, K extends keyof T>(
-  from: T,
-  keys: readonly K[],
-): { [P in K]?: Exclude<T[P], undefined> } {
-  return Object.fromEntries(keys.flatMap((key) => (from[key] === undefined ? [] : [[key, from[key]]]))) as {
-    [P in K]?: Exclude<T[P], undefined>;
   };
 }

@@ -1,3 +1,4 @@
+import { defined } from "../../core/defined.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 import { type Distribution, type Listing, readText } from "./listing.ts";
 
@@ -25,8 +26,9 @@ export function readApk(root: Rootfs, system: Distribution): Listing {
       supplier: fields.get("m"),
       homepage: fields.get("U"),
     };
-    const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
     const architecture = fields.get("A") ?? "noarch";
-    return [{ one: { type: "apk", name, version, architecture, ...system, ...known }, paths }] satisfies Listing;
+    return [
+      { one: { type: "apk", name, version, architecture, ...system, ...defined(optional) }, paths },
+    ] satisfies Listing;
   });
 }

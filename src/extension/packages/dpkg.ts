@@ -1,3 +1,4 @@
+import { defined } from "../../core/defined.ts";
 import { rootPath } from "../../core/paths.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 import type { Package } from "./package.ts";
@@ -37,14 +38,13 @@ function describe(root: Rootfs, stanza: Stanza, paths: readonly string[], system
     supplier: stanza.get("Maintainer"),
     homepage: stanza.get("Homepage"),
   };
-  const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
   const one: Package = {
     type: "deb",
     name,
     version,
     architecture: stanza.get("Architecture") ?? "all",
     ...system,
-    ...known,
+    ...defined(optional),
   };
   return [{ one, paths, licence: () => readLicence(root, name) }];
 }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { hashUuid } from "../../core/uuid.ts";
 import { type Package, packageUrl } from "./package.ts";
 
 /** What a bill of materials is about. */
@@ -114,8 +115,5 @@ function uuidOf(subject: SbomSubject): string {
   const hash = createHash("sha256")
     .update(JSON.stringify({ ...subject, packages: sorted(subject.packages) }))
     .digest();
-  hash[6] = (hash[6]! & 0x0f) | 0x80;
-  hash[8] = (hash[8]! & 0x3f) | 0x80;
-  const hex = hash.toString("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join("-");
+  return hashUuid(hash);
 }

@@ -3,11 +3,12 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import type { Context } from "../../core/context.ts";
 import { FlixwrapError } from "../../core/errors.ts";
+import { formatUuid, hashUuid } from "../../core/uuid.ts";
 import { parseRelease, releaseFolder } from "../../extension/release.ts";
 import type { ExtensionTree } from "../../extension/tree.ts";
 import { removeAfter } from "../../host/temp.ts";
 import { erofs } from "../erofs.ts";
-import { formatUuid, treeUuid } from "../identity.ts";
+import { treeUuid } from "../identity.ts";
 import { type PackOptions, type Packer, hasMagic } from "../packer.ts";
 import { squashfs } from "../squashfs.ts";
 import { type Partition, layOutDisk } from "./gpt.ts";
@@ -67,19 +68,18 @@ async function assemble(
   const signature = options.signing === undefined ? undefined : await signRootHash(rootHash, options.signing, context);
   const label = `root-${architecture}`;
   // The two halves of the root hash are the partitions' identities: that is how one is found for the other.
-  const plain = (half: Uint8Array) => formatPlainUuid(half);
   const partitions: Partition[] = [
-    { type: types[0], id: plain(rootHash.subarray(0, 16)), label, size },
-    { type: types[1], id: plain(rootHash.subarray(16, 32)), label: `${label}-verity`, size: bytes.length },
+    { type: types[0], id: formatUuid(rootHash.subarray(0, 16)), label, size },
+    { type: types[1], id: formatUuid(rootHash.subarray(16, 32)), label: `${label}-verity`, size: bytes.length },
   ];
   if (signature !== undefined)
     partitions.push({
       type: types[2],
-      id: formatUuid(derive("signature")),
+      id: hashUuid(derive("signature")),
       label: `${label}-verity-sig`,
       size: signature.length,
     });
-  const disk = layOutDisk(partitions, formatUuid(derive("disk")));
+  const disk = layOutDisk(partitions, hashUuid(derive("disk")));
   const file = await open(output, "wx");
   try {
     await file.truncate(disk.size);
@@ -133,10 +133,4 @@ function architectureOf(tree: ExtensionTree): string {
     });
   }
   throw new FlixwrapError("pack-architecture", { what: "a DDI needs an extension-release", where: tree.name });
-}
-
-/** 16 bytes as they are, not made into a version. */
-function formatPlainUuid(bytes: Uint8Array): string {
-  const hex = Buffer.from(bytes).toString("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }

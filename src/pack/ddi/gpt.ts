@@ -1,3 +1,4 @@
+import { formatUuid } from "../../core/uuid.ts";
 import { crc32 } from "./crc32.ts";
 
 /** One partition of an image. */
@@ -125,8 +126,7 @@ function encodeGuid(text: string): Buffer {
 }
 
 function decodeGuid(bytes: Uint8Array): string {
-  const hex = swap(Buffer.from(bytes)).toString("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+  return formatUuid(swap(Buffer.from(bytes)));
 }
 
 function swap(bytes: Buffer): Buffer {

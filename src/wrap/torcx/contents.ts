@@ -1,3 +1,4 @@
+import { isSameContent } from "../../core/bytes.ts";
 import { FlixwrapError } from "../../core/errors.ts";
 import { baseName, type ExtPath, isWithin, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
@@ -170,12 +171,7 @@ function settle(rootfs: Rootfs, candidates: readonly Candidate[], warnings: stri
 function isSame(rootfs: Rootfs, a: RootNode, b: RootNode): boolean {
   if (a.identity === b.identity) return true;
   if (a.type !== b.type || a.size !== b.size || a.mode !== b.mode || a.target !== b.target) return false;
-  if (a.type !== "file") return true;
-  const [one, other] = [rootfs.open(a), rootfs.open(b)];
-  const step = 1 << 20;
-  for (let at = 0; at < a.size; at += step)
-    if (Buffer.compare(one.read(at, step), other.read(at, step)) !== 0) return false;
-  return true;
+  return a.type !== "file" || isSameContent(rootfs.open(a), rootfs.open(b));
 }
 
 /** The path that a link names, as text: links on the way are not followed. */
