@@ -42,7 +42,7 @@ export const interrupted = (cause?: unknown): FlixwrapError =>
 /** `what: where: got X, wanted Y; hint`, then one indented line per item. Control characters are escaped. */
 export function wordError(facts: ErrorFacts): string {
   const expectation = [
-    facts.got === undefined ? undefined : `got ${facts.got}`,
+    facts.got === undefined ? undefined : `got ${facts.got || "nothing"}`,
     facts.wanted === undefined ? undefined : `wanted ${facts.wanted}`,
   ].filter((part) => part !== undefined);
   const line = [facts.what, facts.where, expectation.join(", ") || undefined]

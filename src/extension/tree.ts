@@ -68,14 +68,22 @@ export function buildTree(plan: Plan, options: TreeOptions): ExtensionTree {
       conflicts.push(`${action.to}: ${tell(other.action)} and ${tell(action)} differ`);
   }
   const nodes = new Map<ExtPath, TreeNode>([[extPath("/"), plainFolder]]);
+  const blocked = new Map<Action, ExtPath[]>();
   for (const [path, { node }] of made) {
     nodes.set(path, node);
     for (let parent = parentOf(path); parent !== "/"; parent = parentOf(parent)) {
       const above = made.get(parent);
       if (above === undefined) nodes.set(parent, plainFolder);
-      else if (above.node.type !== "directory")
-        conflicts.push(`${path}: ${tell(above.action)} stands in its way as a ${above.node.type}`);
+      else if (above.node.type !== "directory") {
+        const paths = blocked.get(above.action);
+        if (paths === undefined) blocked.set(above.action, [path]);
+        else paths.push(path);
+      }
     }
+  }
+  for (const [action, [path, ...more]] of blocked) {
+    const others = more.length === 0 ? "" : `, and in that of ${more.length} more`;
+    conflicts.push(`${path}: ${tell(action)} stands in its way${others}: ${action.to} is no folder`);
   }
   refuse("extension-conflict", "several things want the same place in the extension", [...new Set(conflicts)]);
   refuseSuid(made, options);

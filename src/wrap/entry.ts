@@ -31,7 +31,7 @@ export function parseEntry(text: string): Entry {
     throw new FlixwrapError("wrap-target-outside", {
       what: "a system extension can only hold /usr and /opt",
       got: wanted,
-      hint: `write ${from}:/usr/${isProgramFolder(wanted) ? "bin" : "share"}/${baseName(wanted)} to place it there`,
+      hint: `write ${from}:/usr/${isProgramFolder(wanted) ? "bin" : "share"}/${baseName(wanted) || "root"} to place it there`,
     });
   }
   const to = withoutSbin(wanted);

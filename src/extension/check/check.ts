@@ -12,6 +12,7 @@ import {
   checkOsRelease,
   checkOutside,
   checkShadowedFiles,
+  checkShadowedFolders,
   checkShadowedLinks,
 } from "./rules-layout.ts";
 import { checkFolderModes, checkOwners, checkSetuid, checkSpecialFiles, checkWorldWritable } from "./rules-modes.ts";
@@ -33,6 +34,7 @@ const rules: readonly Rule[] = [
   checkOutside,
   checkOsRelease,
   checkShadowedLinks,
+  checkShadowedFolders,
   checkHostLibraries,
   checkShadowedFiles,
   checkFolderModes,

@@ -44,6 +44,10 @@ export const libraryFolders: readonly RegExp[] = [
   /^\/usr\/local\/lib(64)?$/,
 ];
 
+/** Folders of every host (systemd's file-hierarchy(7), hier(7)); where some have a link instead, that is a row above. */
+export const hostFolders =
+  /^\/usr\/(bin|include|lib(32|64|exec)?|share)$|^\/usr\/lib\/([a-z0-9_]+-linux-(gnu|musl)[a-z0-9]*|binfmt\.d|environment\.d|extension-release\.d|firmware|modprobe\.d|modules|modules-load\.d|sysctl\.d|sysusers\.d|tmpfiles\.d|systemd(\/(network|system|user))?|udev(\/rules\.d)?)$|^\/usr\/share\/(bash-completion|dbus-1|doc|info|locale|man|mime|misc|terminfo|zoneinfo)$/;
+
 /** Where a host's /bin, /sbin, /lib and /lib64 lead since the merge of /usr. */
 export function afterUsrMerge(path: string): string {
   return path.replace(/^\/(bin|sbin|lib|lib32|lib64|libx32)(?=\/|$)/, "/usr/$1");

@@ -3,7 +3,7 @@ import { type RootPath, isWithin, normalise, parentOf, rootPath } from "../../co
 import type { RootNode } from "../../oci/rootfs.ts";
 import { hierarchies } from "../tree.ts";
 import { type Finding, type Severity, found } from "./finding.ts";
-import { afterUsrMerge, libraryFolders } from "./hosts.ts";
+import { afterUsrMerge, hostFolders, libraryFolders } from "./hosts.ts";
 import type { Subject } from "./subject.ts";
 
 /** Only /usr and /opt are merged; /usr itself must be a folder (systemd#31523). */
@@ -31,6 +31,13 @@ export function* checkShadowedLinks({ nodes, hosts, chosen, host }: Subject): It
     const target = named[0]!.links[path]!;
     yield found("shadowed-link", severity, path, { hosts: named.map(({ name }) => name).join(", "), target });
   }
+}
+
+/** Anything but a folder where every host has one: merged, it takes that folder's place with all that is in it. */
+export function* checkShadowedFolders({ nodes, host }: Subject): Iterable<Finding> {
+  if (host !== undefined) return; // and then every file of it is compared
+  for (const { path, type } of nodes)
+    if (type !== "directory" && hostFolders.test(path)) yield found("shadowed-folder", "error", path, { type });
 }
 
 /** os-release makes systemd refuse the image (since 250). */

@@ -50,6 +50,11 @@ export const wordings = {
       `is a link to ${target} on ${hosts}: merged as a folder, it hides the link and all that is seen through it`,
     hint: "put programs into /usr/bin, private files below /usr/lib/NAME",
   },
+  "shadowed-folder": {
+    title: "No file or link stands where every host has a folder",
+    message: ({ type }) => `is a folder on every host: merged, this ${type} hides it with all that is in it`,
+    hint: "place it below that folder, or somewhere else",
+  },
   "shadowed-file": {
     title: "Nothing of the host is replaced",
     message: ({ type }) => `replaces the host's own ${type}`,

@@ -37,13 +37,12 @@ export function planContents(
   options: FlatwrapOptions,
   isNeeded: ((path: RootPath) => boolean) | undefined,
 ): Contents {
-  const globs = options.exclude.map((glob) => new Minimatch(glob, { dot: true }));
-  const isExcluded = (path: RootPath): boolean => globs.some((glob) => glob.match(path));
+  const { isExcluded, unused } = planExclusion(options.exclude);
   const parts = options.chroot?.flatMap((path) => [path, rootfs.resolve(path)?.path ?? path]);
   const isPart = (path: RootPath): boolean =>
     parts === undefined || parts.some((part) => isWithin(path, part) || isWithin(part, path));
   const isShipped = (path: RootPath): boolean =>
-    table.isOwn(path) && isPart(path) && !isExcluded(path) && (isNeeded?.(path) ?? true);
+    !isExcluded(path) && table.isOwn(path) && isPart(path) && (isNeeded?.(path) ?? true);
 
   const actions: Action[] = [];
   const warnings: string[] = [];
@@ -70,11 +69,8 @@ export function planContents(
   };
 
   const mountPoints = new Set(table.mounts.map(({ inside }) => inside));
-  let excluded: RootPath | undefined;
   for (const node of rootfs.walk(rootPath("/"))) {
-    if (excluded !== undefined && isWithin(node.path, excluded)) continue;
-    if (isExcluded(node.path)) excluded = node.path;
-    else if (isShipped(node.path) && !mountPoints.has(node.path)) ship(node, join(home.root, node.path));
+    if (isShipped(node.path) && !mountPoints.has(node.path)) ship(node, join(home.root, node.path));
   }
   for (const mount of table.mounts) {
     const to = join(home.root, mount.inside);
@@ -90,6 +86,9 @@ export function planContents(
       ship(node, join(home.over, node.path));
     }
   }
+  for (const glob of unused) {
+    warnings.push(`--exclude ${glob} leaves nothing out: globs are of whole paths, such as /usr/share/doc or **/*.a`);
+  }
   if (withoutPrivileges > 0) {
     warnings.push(
       `${withoutPrivileges} files lose their setuid bits or capabilities, which every user of the host could use: see --allow-suid`,
@@ -99,3 +98,26 @@ export function planContents(
 }
 
 const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
+
+interface Exclusion {
+  /** Whether a path, or a folder that it lies in, is left out. */
+  readonly isExcluded: (path: RootPath) => boolean;
+  /** The globs that no asked path matched so far. */
+  readonly unused: ReadonlySet<string>;
+}
+
+function planExclusion(globs: readonly string[]): Exclusion {
+  const rows = globs.map((glob) => ({ glob, match: new Minimatch(glob, { dot: true }) }));
+  const unused = new Set(globs);
+  const known = new Map<RootPath, boolean>([[rootPath("/"), false]]);
+  const isExcluded = (path: RootPath): boolean => {
+    const answer = known.get(path);
+    if (answer !== undefined) return answer;
+    const matching = rows.filter(({ match }) => match.match(path));
+    for (const { glob } of matching) unused.delete(glob);
+    const excluded = matching.length > 0 || isExcluded(parentOf(path));
+    known.set(path, excluded);
+    return excluded;
+  };
+  return { isExcluded: globs.length === 0 ? () => false : isExcluded, unused };
+}

@@ -60,12 +60,22 @@ export function planMounts(rootfs: Rootfs, options: FlatwrapOptions): MountTable
   };
   for (const path of hostFolders) add(folder(path));
   if (options.etc === "chroot") {
-    for (const path of options.hostFiles) add({ ...folder(path), type: "file" });
+    for (const path of options.hostFiles) {
+      if (rootfs.resolve(rootPath(path))?.type === "directory") throw noFile(path);
+      add({ ...folder(path), type: "file" });
+    }
   } else {
     const names = rootfs.list(rootPath("/etc")).filter((name) => loaderFiles.test(name));
     for (const name of names) add({ inside: rootPath(`/etc/${name}`), type: "file", writable: false, required: false });
   }
-  for (const bind of options.binds) add(mountOf(bind, rootfs));
+  const bound = new Map<RootPath, Bind>();
+  for (const bind of options.binds) {
+    const inside = realPlace(rootfs, bind.inside);
+    const other = bound.get(inside);
+    if (other !== undefined && (other.host !== bind.host || other.writable !== bind.writable)) throw twice(inside);
+    bound.set(inside, bind);
+    add(mountOf(bind, rootfs));
+  }
   const isBelowHost = (path: RootPath): boolean =>
     [...rows.values()].some(({ inside, host }) => host !== undefined && isWithin(path, inside));
   for (const path of own) {
@@ -115,6 +125,16 @@ function noSuchPart(rootfs: Rootfs, path: string): FlixwrapError {
     hint: "take it from the host",
   });
 }
+
+const noFile = (path: string): FlixwrapError =>
+  new FlixwrapError("usage", {
+    what: "--host-files takes files, and the image has a folder there",
+    got: path,
+    hint: `--bind ${path} shows the host's folder`,
+  });
+
+const twice = (inside: RootPath): FlixwrapError =>
+  new FlixwrapError("usage", { what: "two --bind want the same place and differ", got: inside });
 
 /** One call of mount(2), its paths relative to the extension's folder, its options as mount(8) spells them. */
 export interface MountStep {

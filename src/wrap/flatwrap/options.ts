@@ -89,7 +89,7 @@ export const flatwrapOptionRows = [
     flags: "--host <folders>",
     env: "HOST",
     default: "/dev /proc /sys /run /tmp /var/tmp",
-    help: "more folders of the host, separated by spaces",
+    help: "the host's folders that the program sees besides, separated by spaces",
   },
   {
     flags: "--chroot <paths>",

@@ -69,6 +69,13 @@ const rows: [string, Entries, string[], CheckOptions?, string?][] = [
   ["usr/sbin on a host that has it", { "/usr/sbin/newd": "" }, [], { hosts: ["debian"] }],
   ["usr/local, X21", { "/usr/local/x": "" }, ["shadowed-link /usr/local"], { hosts: ["fedora-atomic"] }],
   ["lib64/systemd", { "/usr/lib64/systemd/x": "" }, ["shadowed-link /usr/lib64/systemd"], { hosts: ["flatcar"] }],
+  [
+    "a link at a folder of all hosts",
+    { "/usr/lib/systemd": { target: "x" } },
+    ["shadowed-folder /usr/lib/systemd", "link-dangling /usr/lib/systemd"],
+  ],
+  ["a file at one", { "/usr/include": "" }, ["shadowed-folder /usr/include"]],
+  ["a folder at one", { "/usr/libexec": { type: "directory" } }, []],
   ["a loader", { "/usr/lib64/ld-linux-x86-64.so.2": "" }, ["host-loader /usr/lib64/ld-linux-x86-64.so.2"]],
   ["musl's loader", { "/usr/lib/ld-musl-x86_64.so.1": "" }, ["host-loader /usr/lib/ld-musl-x86_64.so.1"]],
   ["a host library", { "/usr/lib64/libssl.so.3": "" }, ["host-library /usr/lib64/libssl.so.3"]],

@@ -107,6 +107,13 @@ describe("refuses, naming every path", () => {
       ["/usr/a/b/c"],
     ],
     [
+      "a file as the parent of many, in one line",
+      [{}, [write("/usr/a", ""), write("/usr/a/b/c", ""), write("/usr/a/d", ""), write("/usr/a/e", "")]],
+      {},
+      "extension-conflict",
+      ["stands in its way, and in that of 2 more: /usr/a is no folder"],
+    ],
+    [
       "a link as a parent",
       [{}, [link("/usr/a", "/etc"), write("/usr/a/b", "")]],
       {},

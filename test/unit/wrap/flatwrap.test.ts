@@ -196,6 +196,21 @@ describe("the root", () => {
     expect(paths).toContain(kept);
   });
 
+  it("tells of globs that leave nothing out", () => {
+    const globs = ["usr/share/**", "/usr/share", "/usr/share/doc", "/var/lib/tool", "/srv/[", ""];
+    const made = plan(["/usr/bin/tool"], { exclude: globs });
+    expect(made.warnings.filter((line) => line.startsWith("--exclude")).map((line) => line.split(" ")[1])).toEqual([
+      "usr/share/**",
+      "/srv/[",
+      "",
+    ]);
+  });
+
+  it("takes the same bind twice", () => {
+    const [once, twice] = [["/a:/x"], ["/a:/x", "/a:/x"]].map((bind) => plan(["/usr/bin/tool"], { bind }));
+    expect(mountsOf(twice!)).toEqual(mountsOf(once!));
+  });
+
   it("holds only the named parts with --chroot", () => {
     const paths = shipped(plan(["/bin/tool:/usr/bin/tool"], { chroot: "/usr/bin /bin" }));
     expect(paths).toContain("/bin");
@@ -223,6 +238,12 @@ describe("entries", () => {
     ["a file", "/usr/share/tool/data", "../../lib/flixwrap/t/root/usr/share/tool/data"],
   ])("%s becomes a link", (_, entry, target) => {
     expect(at(plan([entry]), entry)).toMatchObject({ kind: "symlink", target });
+  });
+
+  it("a file in a folder that is excluded is copied", () => {
+    const made = plan(["/usr/bin/tool", "/usr/share/tool/data"], { exclude: ["/usr/share"] });
+    expect(at(made, "/usr/share/tool/data")).toMatchObject({ kind: "copy" });
+    expect(shipped(made)).not.toContain("/usr/share/tool/data");
   });
 
   it("what the program would not see itself is copied", () => {
@@ -261,6 +282,24 @@ describe("entries", () => {
       "the program could not see this entry itself: /usr/bin/tool; it is left out, or its folder comes from the host: see --exclude, --chroot, --only-needed, --etc, --var, --home, --host and --bind",
     ],
     [
+      "a program in a folder that is excluded",
+      ["/usr/bin/tool"],
+      { exclude: ["/usr/bin"] },
+      "the program could not see this entry itself: /usr/bin/tool; it is left out, or its folder comes from the host: see --exclude, --chroot, --only-needed, --etc, --var, --home, --host and --bind",
+    ],
+    [
+      "two binds for one place, through a link",
+      ["/usr/bin/tool"],
+      { bind: ["/a:/usr/bin/x", "/b:/bin/x"] },
+      "two --bind want the same place and differ: got /usr/bin/x",
+    ],
+    [
+      "a folder among the host's files",
+      ["/usr/bin/tool"],
+      { etc: "chroot", hostFiles: "/etc/alternatives" },
+      "--host-files takes files, and the image has a folder there: got /etc/alternatives; --bind /etc/alternatives shows the host's folder",
+    ],
+    [
       "no package database",
       ["/usr/bin/tool"],
       { onlyNeeded: true },
@@ -290,7 +329,7 @@ describe("entries", () => {
       "/var/lib/rpm": { target: "../../usr/lib/sysimage/rpm" },
     };
     const root =
-      options.etc === "chroot"
+      options.etc === "chroot" && options.hostFiles === undefined
         ? { "/usr/bin/tool": program }
         : { ...image, ...(options.chroot === undefined ? {} : rpm) };
     expect(() => plan(entries, options, root)).toThrow(expect.objectContaining({ message }));
