@@ -154,7 +154,7 @@ export function wordDescription(info: ExtensionInfo): string {
     ["Made by", manifest === undefined ? undefined : `flixwrap ${manifest.flixwrap}`],
     [
       "Packages",
-      manifest?.packages?.map((url) => decodeURIComponent(url.replace(/^pkg:\w+\/[^/]+\//, "").replace(/\?.*/, ""))),
+      manifest?.packages?.map((url) => decodeUrl(url.replace(/^pkg:\w+\/[^/]+\//, "").replace(/\?.*/s, ""))),
     ],
     [
       "Made again by",
@@ -171,6 +171,15 @@ export function wordDescription(info: ExtensionInfo): string {
       return lines.map((line, at) => `${(at === 0 ? title : "").padEnd(width)}${printable(line)}\n`);
     })
     .join("");
+}
+
+/** A part of a URL as text; one that is not encoded as it should be stays as it is. */
+function decodeUrl(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function hostsOf(release: Readonly<Record<string, string>>): string {

@@ -79,7 +79,7 @@ export async function openExtension(path: string, context: Context): Promise<Ope
   if (found.isDirectory())
     return { path, fileName, format: "dir", size: 0, rootfs: openFolder(path, context), close: () => undefined };
   if (!found.isFile()) throw new FlixwrapError("pack-no-image", { what: "neither a file nor a folder", where: path });
-  const fd = openSync(path, constants.O_RDONLY);
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const source = descriptorSource(fd, 0, fstatSync(fd).size, path);
     const format = recogniseFormat(source.read(0, 131_072));

@@ -31,13 +31,24 @@ export function readCompiledIn(source: ByteSource): CompiledIn | undefined {
   return readMusl(text) ?? readGlibc(text);
 }
 
+/**
+ * The strings that match, and where. The text is anybody's: an expression that repeats what has repetitions in it would
+ * take hours for a loader that is full of `/lib/lib/lib`.
+ */
+const stringsOf = (text: string, pattern: RegExp): (readonly [string, number])[] =>
+  Array.from(text.matchAll(pattern), (match) => [match[0], match.index] as const);
+
+const isLibraryFolder = (path: string): boolean =>
+  !path.includes("//") && path.split("/").some((part) => part.startsWith("lib"));
+
 function readMusl(text: string): CompiledIn | undefined {
   // load_library: snprintf(…, "%.*s/etc/ld-musl-" LDSO_ARCH ".path", …)
   const arch = /\/etc\/ld-musl-([\w-]+)\.path\0/.exec(text)?.[1];
   if (arch === undefined) return undefined;
   // Upstream's is "/lib:/usr/local/lib:/usr/lib"; a distribution may have another.
-  const path = /\0((?:\/[\w./+-]*lib[\w./+-]*)(?::\/[\w./+-]*lib[\w./+-]*)+)\0/.exec(text)?.[1];
-  return { family: "musl", arch, systemFolders: path?.split(":") ?? [] };
+  const lists = stringsOf(text, /(?<=\0)\/[\w./+:-]{1,4094}(?=\0)/g).map(([list]) => list.split(":"));
+  const isFolder = (path: string): boolean => path.startsWith("/") && path.includes("lib");
+  return { family: "musl", arch, systemFolders: lists.find((list) => list.length > 1 && list.every(isFolder)) ?? [] };
 }
 
 function readGlibc(text: string): CompiledIn | undefined {
@@ -45,8 +56,9 @@ function readGlibc(text: string): CompiledIn | undefined {
   if (!text.includes("glibc-ld.so.cache1.1")) return undefined;
   // char system_dirs[] = "/lib64/\0/usr/lib64/": the first run of strings that are folders with "lib" in them.
   // What stands before it need not end with a NUL: on ARM it is a number.
-  const run = /[^ -~]((?:\/(?:[\w.+-]+\/)*lib[\w.+-]*\/(?:[\w.+-]+\/)*\0)+)/.exec(text)?.[1];
-  const systemFolders = run?.split("\0").slice(0, -1) ?? [];
+  const folders = stringsOf(text, /(?<=[^ -~])\/[\w.+/-]{0,4094}\/(?=\0)/g).filter(([path]) => isLibraryFolder(path));
+  const run = folders.findIndex(([path, at], n) => folders[n + 1]?.[1] !== at + path.length + 1);
+  const systemFolders = folders.slice(0, run + 1).map(([path]) => path);
   const lib = systemFolders
     .map((folder) => folder.replace(/^\/(?:usr\/)?/, "").slice(0, -1))
     .find((name) => text.includes(`\0${name}\0`));

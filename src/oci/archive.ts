@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import type { ByteSource } from "../core/bytes.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Cache } from "./cache.ts";
@@ -79,7 +79,8 @@ function openFile(path: string): number {
   const fail = (got: string, cause?: unknown): FlixwrapError =>
     new FlixwrapError("oci-no-archive", { what: "cannot read the archive", where: path, got }, { cause });
   try {
-    const fd = openSync(path, "r");
+    // A pipe without a writer would hold up the whole program, deaf to every signal but SIGKILL.
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     if (fstatSync(fd).isFile()) return fd;
     closeSync(fd);
   } catch (cause) {

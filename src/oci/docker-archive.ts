@@ -1,7 +1,7 @@
 import { FlixwrapError } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import { digestMismatch, digestOf } from "./digest.ts";
-import { MAX_CONFIG, MAX_MANIFEST, parseConfig } from "./manifest.ts";
+import { MAX_CONFIG, MAX_LAYERS, MAX_MANIFEST, parseConfig, wordJson } from "./manifest.ts";
 import { parseReference, wordReference } from "./reference.ts";
 import type { ImageContents } from "./resolve.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
@@ -23,8 +23,8 @@ export function readDockerArchive(files: Rootfs, name: string | undefined): Imag
   const find = (path: unknown, limit: number): RootNode => {
     // A path of the archive is resolved inside it, whatever it says.
     const node = typeof path === "string" ? files.resolve(rootPath(path)) : undefined;
-    if (node?.type !== "file") throw bad(where, `it has no file ${String(path)}`);
-    if (node.size > limit) throw bad(where, `${String(path)} has ${node.size} bytes`);
+    if (node?.type !== "file") throw bad(where, `it has no file ${wordJson(path)}`);
+    if (node.size > limit) throw bad(where, `${wordJson(path)} has ${node.size} bytes`);
     return node;
   };
   const readAll = (node: RootNode): Uint8Array => files.open(node).read(0, node.size);
@@ -37,6 +37,7 @@ export function readDockerArchive(files: Rootfs, name: string | undefined): Imag
     throw digestMismatch(`the configuration in ${where}`, digest, `sha256:${stated}`);
   }
   const config = parseConfig(bytes, where);
+  if (image.Layers.length > MAX_LAYERS) throw bad(where, `${image.Layers.length} layers`);
   if (config.diffIds.length !== image.Layers.length) {
     throw bad(where, `${image.Layers.length} layers where the configuration has ${config.diffIds.length}`);
   }

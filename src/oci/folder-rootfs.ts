@@ -122,7 +122,14 @@ const deviceNumbers = (rdev: bigint): NonNullable<RootNode["device"]> => ({
 
 /** Opened anew for each use, never through a link; a file that changed its size meanwhile is an error. */
 function fileSource(path: string, size: number): ByteSource {
-  const open = (): number => toldAs(path, () => openSync(encodeName(path), constants.O_RDONLY | constants.O_NOFOLLOW));
+  // Not to wait: what was a file a moment ago may be a pipe without a writer by now.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const open = (): number => {
+    const fd = toldAs(path, () => openSync(encodeName(path), flags));
+    if (fstatSync(fd).isFile()) return fd;
+    closeSync(fd);
+    throw changed();
+  };
   const changed = (): FlixwrapError =>
     new FlixwrapError("oci-file-changed", { what: "file changed while it was read", where: path });
   const openFile = (): number => {

@@ -1,7 +1,7 @@
 import { FlixwrapError } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import { checkDigest, digestOf, splitDigest, type Digest } from "./digest.ts";
-import { MAX_MANIFEST, mediaTypes, parseManifest, parseObject, type Descriptor } from "./manifest.ts";
+import { MAX_MANIFEST, mediaTypes, parseManifest, parseObject, wordJson, type Descriptor } from "./manifest.ts";
 import { wordPlatform } from "./platform.ts";
 import type { Rootfs } from "./rootfs.ts";
 import type { ImageStore } from "./store.ts";
@@ -32,7 +32,7 @@ export function openLayout(files: Rootfs, name: string | undefined): ImageStore 
     description: where,
     async root() {
       const { imageLayoutVersion } = parseObject(readSmall("/oci-layout"), `${where}/oci-layout`);
-      if (imageLayoutVersion !== "1.0.0") throw badLayout(where, `version ${String(imageLayoutVersion)}`);
+      if (imageLayoutVersion !== "1.0.0") throw badLayout(where, `version ${wordJson(imageLayoutVersion)}`);
       const index = parseManifest(readSmall("/index.json"), mediaTypes.indexes[0]!, `${where}/index.json`);
       if (index.kind !== "index") throw badLayout(where, "index.json is no index");
       const images = chooseNamed(index.manifests, name, where);

@@ -57,7 +57,7 @@ export const mediaTypes = {
 /** Registries refuse larger ones, and so do we: bytes. */
 export const MAX_MANIFEST = 4 << 20;
 export const MAX_CONFIG = 8 << 20;
-const MAX_LAYERS = 1024;
+export const MAX_LAYERS = 1024;
 
 const layerType =
   /^application\/vnd\.(oci\.image\.layer(\.nondistributable)?\.v1\.tar(\+(gzip|zstd))?|docker\.image\.rootfs\.(foreign\.)?diff\.tar(\.(gzip|zstd))?)$/;
@@ -160,6 +160,10 @@ const schema1 = (where: string): FlixwrapError =>
 const bad = (where: string, got: string): FlixwrapError =>
   new FlixwrapError("oci-bad-manifest", { what: "not the manifest of an image", where, got });
 
+/** A JSON value in a message. `String()` throws for an object that has a `toString` of its own, `JSON.stringify` for a deep one. */
+export const wordJson = (value: unknown): string =>
+  typeof value === "object" && value !== null ? (Array.isArray(value) ? "a list" : "an object") : String(value);
+
 type Json = Readonly<Record<string, unknown>>;
 
 const isObject = (value: unknown): value is Json =>
@@ -193,7 +197,8 @@ const stringMap = (value: unknown): Record<string, string> =>
 function descriptor(value: unknown, where: string): Descriptor {
   if (!isObject(value) || typeof value.digest !== "string") throw bad(where, "a part without a digest");
   const size = value.size;
-  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) throw bad(where, `the size ${String(size)}`);
+  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
+    throw bad(where, `the size ${wordJson(size)}`);
   const platform = isObject(value.platform) ? parsePlatformObject(value.platform) : undefined;
   return {
     mediaType: typeof value.mediaType === "string" ? value.mediaType : "",

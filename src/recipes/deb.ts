@@ -25,7 +25,7 @@ export function dataOfPackage(path: string, name: string): AsyncIterable<Uint8Ar
       const size = /^\d+ *$/.test(header.slice(48, 58)) ? Number(header.slice(48, 58)) : -1;
       if (size < 0) throw damaged(`a size that is no number at byte ${at}`);
       at += headerSize;
-      if (header.startsWith("data.tar")) return createReadStream(path, { start: at, end: at + size - 1 });
+      if (header.startsWith("data.tar") && size > 0) return createReadStream(path, { start: at, end: at + size - 1 });
       at += size + (size % 2);
     }
     throw damaged("no data.tar in it");

@@ -26,6 +26,8 @@ export interface LockedSource {
   readonly verifiedBy?: string;
 }
 
+const digestShape = /^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
+
 /** @throws FlixwrapError `recipe-lock` */
 export function readLock(path: string): Lock | undefined {
   const text = readIfThere(path);
@@ -38,10 +40,20 @@ export function readLock(path: string): Lock | undefined {
   } catch (error) {
     throw bad((error as Error).message);
   }
-  const sound = value?.lock === 1 && typeof value.version === "string" && typeof value.architectures === "object";
-  if (!sound) throw bad("another format");
-  const sources = Object.values(value.architectures).flat();
-  if (!sources.every((one) => typeof one.source === "string" && /^sha(256|512):[0-9a-f]+$/.test(one.digest)))
+  const maps = ["options", "values", "architectures"] as const;
+  const sound =
+    value?.lock === 1 &&
+    ["recipe", "version"].every((key) => typeof value[key as "recipe"] === "string") &&
+    maps.every((key) => typeof value[key] === "object" && value[key] !== null);
+  const texts = sound && [...Object.values(value.options), ...Object.values(value.values)];
+  if (
+    !texts ||
+    !texts.every((one) => typeof one === "string") ||
+    !Object.values(value.architectures).every(Array.isArray)
+  )
+    throw bad("another format");
+  const sources: readonly (LockedSource | null)[] = Object.values(value.architectures).flat();
+  if (!sources.every((one) => typeof one?.source === "string" && digestShape.test(one.digest)))
     throw bad("a source without a digest");
   return value;
 }

@@ -25,15 +25,17 @@ export function parseRecipe(text: string, where: string): RecipeFile {
     const { line, col } = lines.linePos(offset);
     return `${where}:${line}:${col}`;
   };
+  const refused = (at: string, { message }: Error): FlixwrapError =>
+    new FlixwrapError("recipe-yaml", { what: "this is not YAML", where: at, got: message.split("\n")[0]! });
   const [first] = document.errors;
-  if (first !== undefined) {
-    throw new FlixwrapError("recipe-yaml", {
-      what: "this is not YAML",
-      where: place(first.pos[0]),
-      got: firstLine(first.message),
-    });
+  if (first !== undefined) throw refused(place(first.pos[0]), first);
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 50 });
+  } catch (error) {
+    // An alias of nothing, or of so much that it would fill the memory.
+    throw refused(where, error as Error);
   }
-  const value: unknown = document.toJS({ maxAliasCount: 50 });
   const findings = validate(value) ? [] : [...describe(validate.errors ?? [], document)];
   if (findings.length === 0) {
     const recipe = normaliseRecipe(value);
@@ -44,8 +46,6 @@ export function parseRecipe(text: string, where: string): RecipeFile {
   if (items.length === 1) throw new FlixwrapError("recipe-invalid", { what: items[0]! });
   throw new FlixwrapError("recipe-invalid", { what: `${items.length} mistakes in the recipe`, where, items });
 }
-
-const firstLine = (text: string): string => text.split("\n")[0]!;
 
 /** One clause per mistake; what an enclosing `anyOf` adds to the errors of its branches is left out. */
 function* describe(

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, type Stats, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { FlixwrapError } from "../core/errors.ts";
 import { parseName } from "../extension/release.ts";
@@ -15,8 +15,17 @@ export interface Recipe {
   readonly overlay?: string;
 }
 
-const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+const isFolder = (path: string): boolean => statOf(path)?.isDirectory() ?? false;
+const isFile = (path: string): boolean => statOf(path)?.isFile() ?? false;
+
+/** Nothing is there, or it cannot be reached: the same to whoever looks for a recipe. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
+  }
+}
 
 /** The recipe in a folder. @throws FlixwrapError `recipe-missing`, `recipe-yaml`, `recipe-invalid`, `extension-name` */
 export function readRecipe(folder: string): Recipe {

@@ -119,7 +119,7 @@ const downloadPart = object("A download.", ["download"], {
     description: "Archives inside the archive that hold the files (packages in a bundle), as patterns.",
     anyOf: [{ type: "string" }, listOf({ type: "string" }, "Several.")],
   },
-  strip: { type: "integer", minimum: 0, description: "Leading folders taken off every path." },
+  strip: { type: "integer", minimum: 0, maximum: 64, description: "Leading folders taken off every path." },
   files,
   to: { ...absolute, description: "For a plain file: where it goes, mode 755." },
   mode: { type: ["string", "integer"], description: "With `to`: other permission bits." },

@@ -12,10 +12,12 @@ interface Sum {
  * blank only, as BSD does (`SHA256 (NAME) = HEX`), or the digest alone; other lines (signatures, comments) are passed over.
  */
 export function parseSums(text: string): Sum[] {
-  return text.split(/\r?\n/).flatMap((line): Sum[] => {
-    const bsd = /^SHA(?:256|512) ?\((.+)\) = ([0-9a-fA-F]+)\s*$/.exec(line);
+  return text.split("\n").flatMap((whole): Sum[] => {
+    // Cut off first: a lazy name before `\s*$` would look again at each blank of a million.
+    const line = whole.trimEnd();
+    const bsd = /^SHA(?:256|512) ?\((.+)\) = ([0-9a-fA-F]+)$/.exec(line);
     if (bsd !== null) return isDigest(bsd[2]!) ? [{ hex: bsd[2]!.toLowerCase(), name: plainName(bsd[1]!) }] : [];
-    const usual = /^([0-9a-fA-F]{64,128})(?:\s+\*?(.+?))?\s*$/.exec(line);
+    const usual = /^([0-9a-fA-F]{64,128})(?:\s+\*?(\S.*))?$/.exec(line);
     if (usual === null || !isDigest(usual[1]!)) return [];
     const hex = usual[1]!.toLowerCase();
     return [usual[2] === undefined ? { hex } : { hex, name: plainName(usual[2]) }];

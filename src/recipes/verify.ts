@@ -55,14 +55,14 @@ async function ask(check: Check, { address, values }: Wanted, web: Web): Promise
   const page = await web.page(sums);
   const name =
     check.entry === undefined
-      ? decodeURIComponent(address.slice(address.lastIndexOf("/") + 1))
+      ? decodeAddress(address.slice(address.lastIndexOf("/") + 1))
       : fillTemplate(check.entry, values, "verify");
   return page && findSum(page.text, name, sums);
 }
 
 /** `sha256:HEX` or `sha512:HEX`; undefined for anything else. */
 export function parseDigest(text: unknown, source: string): Digest | undefined {
-  const match = /^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/.exec(String(text).toLowerCase());
+  const match = /^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/.exec(typeof text === "string" ? text.toLowerCase() : "");
   if (match === null) return undefined;
   const [algorithm, hex] = match[1]!.split(":") as ["sha256" | "sha512", string];
   return { algorithm, hex, source };
@@ -82,14 +82,25 @@ async function githubDigest(address: string, web: Web): Promise<Digest | undefin
   const page = await web.page(api, { accept: "application/json" });
   if (page === undefined) return undefined;
   const { assets } = parseRelease(page.text, api);
-  const found = assets.find((one) => one.name === decodeURIComponent(asset));
+  const found = assets.find((one) => one?.name === decodeAddress(asset));
   return parseDigest(found?.digest, "GitHub's release API");
 }
 
-function parseRelease(text: string, where: string): { assets: readonly { name?: unknown; digest?: unknown }[] } {
+/** A part of an address as a name; one that is not encoded as it should be stays as it is. */
+function decodeAddress(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+type Asset = { readonly name?: unknown; readonly digest?: unknown } | null;
+
+function parseRelease(text: string, where: string): { assets: readonly Asset[] } {
   try {
     const value = JSON.parse(text) as { assets?: unknown };
-    if (Array.isArray(value.assets)) return { assets: value.assets as { name?: unknown }[] };
+    if (Array.isArray(value.assets)) return { assets: value.assets as Asset[] };
   } catch {
     // Told below.
   }

@@ -147,7 +147,7 @@ async function pagedList(first: string, web: Web): Promise<unknown[]> {
       throw new FlixwrapError("recipe-not-found", { what: "upstream's list of versions is not there", where: address });
     const value = parseJson(answer.text, address);
     if (!Array.isArray(value)) throw new FlixwrapError("recipe-list", { what: "this is no list", where: address });
-    entries.push(...(value as unknown[]));
+    for (const entry of value as unknown[]) entries.push(entry);
     address = answer.next;
   }
   return entries;

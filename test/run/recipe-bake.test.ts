@@ -496,7 +496,18 @@ describe("a lock", () => {
     ["another format", '{"lock": 2}', /another format/],
     [
       "a source without a digest",
-      '{"lock":1,"version":"1","architectures":{"arm64":[{"source":"x","digest":"?"}]}}',
+      '{"lock":1,"recipe":"x","version":"1","options":{},"values":{},"architectures":{"arm64":[{"source":"x","digest":"?"}]}}',
+      /without a digest/,
+    ],
+    ["no list of architectures", '{"lock":1,"recipe":"x","version":"1","architectures":null}', /another format/],
+    [
+      "options that are no texts",
+      '{"lock":1,"recipe":"x","version":"1","options":{"a":{}},"values":{},"architectures":{}}',
+      /another format/,
+    ],
+    [
+      "nothing for a source",
+      '{"lock":1,"recipe":"x","version":"1","options":{},"values":{},"architectures":{"arm64":[null]}}',
       /without a digest/,
     ],
   ])("with %s is refused", (_, text, message) => {

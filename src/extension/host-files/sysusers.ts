@@ -52,7 +52,7 @@ export function formatSysusers(needed: NeededAccounts, accounts: Accounts, keepN
       user === undefined || (group === name && !keepNumbers)
         ? "-"
         : `${number(user.uid)}${group === name ? "" : `:${group}`}`;
-    const shell = user === undefined || /(nologin|false)$/.test(user.shell) ? "" : ` ${user.shell}`;
+    const shell = user === undefined || /(nologin|false|^)$/.test(user.shell) ? "" : ` ${word(user.shell)}`;
     const home = user === undefined || /^(\/nonexistent|\/|)$/.test(user.home) ? "-" : word(user.home);
     lines.push(
       `u ${name} ${id} ${user === undefined || user.gecos === "" ? "-" : quoted(user.gecos)} ${home}${shell}`.replace(

@@ -60,7 +60,10 @@ function withInstance(name: string, unit: UnitFile): string {
   if (!/@\.[a-z]+$/.test(name)) return name;
   const instance = valuesOf(unit, "Install", "DefaultInstance").at(-1);
   if (instance === undefined) throw refusal(name, "a template without an instance", "name one, as in x@1.service");
-  return name.replace(/@\./, `@${instance}.`);
+  const made = name.replace(/@\./, () => `@${instance}.`);
+  // It becomes a part of paths.
+  if (!isUnitName(made)) throw refusal(name, `the instance ${instance}`);
+  return made;
 }
 
 function targetsOf(name: string, unit: UnitFile): readonly string[] {

@@ -106,8 +106,10 @@ describe("tells every mistake with its line and column", () => {
     [
       "an alias bomb",
       `a: &a [${"x,".repeat(50)}]\n${Array.from({ length: 6 }, (_, at) => `b${at}: &b${at} [${`*${at === 0 ? "a" : `b${at - 1}`},`.repeat(40)}]`).join("\n")}\n`,
-      /alias|unknown key/i,
+      /^this is not YAML: x\/recipe\.yaml: got .*alias/i,
     ],
+    ["an alias of nothing", "summary: *none\n", /^this is not YAML: x\/recipe\.yaml: got .*alias/i],
+    ["lists without end", `summary: ${"[".repeat(20_000)}`, /^this is not YAML: x\/recipe\.yaml:1:\d+: got /],
   ])("%s", (_, text, message) => {
     expect(errorOf(text).message).toMatch(message);
   });

@@ -1,0 +1,102 @@
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { flixwrapAsync, scratch, sh } from "../support/program.ts";
+
+/**
+ * Attacks through the program's own door. Each must end by itself, soon, with one line and status 1, and leave nothing
+ * behind. What a single reader refuses has its rows beside that reader's other tests.
+ */
+const work = scratch();
+const hex = "a".repeat(64);
+let count = 0;
+
+/** A fresh folder with these files. */
+function folder(files: Readonly<Record<string, string>>): string {
+  const path = join(work, `in-${count++}`);
+  for (const [name, text] of Object.entries({ ".keep": "", ...files })) {
+    mkdirSync(join(path, name, ".."), { recursive: true });
+    writeFileSync(join(path, name), text);
+  }
+  return path;
+}
+
+const layout = (changes: Readonly<Record<string, string>> = {}): string =>
+  folder({
+    "oci-layout": '{"imageLayoutVersion":"1.0.0"}',
+    "index.json": `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:${hex}","size":3}]}`,
+    "blobs/sha256/.keep": "",
+    ...changes,
+  });
+
+/** A layout whose one blob is something else than a file. */
+function layoutWith(make: (blob: string) => void): string {
+  const path = layout();
+  make(join(path, "blobs/sha256", hex));
+  return `oci:${path}`;
+}
+
+const pipe = (path: string): string => {
+  sh(`mkfifo ${path}`);
+  return path;
+};
+
+/** An archive of docker save whose manifest says this. */
+function saved(manifest: unknown, config: unknown = { rootfs: { diff_ids: [`sha256:${hex}`] } }): string {
+  const path = folder({ "manifest.json": JSON.stringify(manifest), "c.json": JSON.stringify(config), l: "" });
+  sh(`tar cf ${path}.tar -C ${path} manifest.json c.json l`);
+  return `docker-archive:${path}.tar`;
+}
+const image = (layers: readonly unknown[]): unknown => [{ Config: "c.json", RepoTags: [], Layers: layers }];
+
+describe("an image that is an attack", () => {
+  it.each<[string, () => string, RegExp]>([
+    ["a pipe as an archive", () => `tar:${pipe(join(work, "p1"))}`, /cannot read the archive.*no regular file/],
+    ["a pipe as a layout's archive", () => `oci-archive:${pipe(join(work, "p2"))}`, /no regular file/],
+    ["a device as an archive", () => "docker-archive:/dev/zero", /no regular file/],
+    ["a blob that is a pipe", () => layoutWith(pipe), /it has no file/],
+    ["a blob that is a link to a device", () => layoutWith((blob) => symlinkSync("/dev/zero", blob)), /it has no file/],
+    ["a blob that is a link outside", () => layoutWith((blob) => symlinkSync("/etc/passwd", blob)), /it has no file/],
+    [
+      "a version that is an object",
+      () => `oci:${layout({ "oci-layout": '{"imageLayoutVersion":{"toString":1}}' })}`,
+      /version an object/,
+    ],
+    [
+      "a size that is an object",
+      () =>
+        `oci:${layout({ "index.json": `{"schemaVersion":2,"manifests":[{"digest":"sha256:${hex}","size":{"toString":1}}]}` })}`,
+      /the size an object/,
+    ],
+    [
+      "a size inside a million lists",
+      () =>
+        `oci:${layout({ "index.json": `{"schemaVersion":2,"manifests":[{"digest":"sha256:${hex}","size":${"[".repeat(1e6)}${"]".repeat(1e6)}}]}` })}`,
+      /the size a list/,
+    ],
+    ["a layer that is an object", () => saved(image([{ toString: 1 }])), /it has no file an object/],
+    [
+      "a layer beside the archive",
+      () => saved(image(["../../../../../../etc/passwd"])),
+      /it has no file \.\.\/\.\.\/.*passwd/,
+    ],
+    [
+      "a hundred thousand layers",
+      () => {
+        const all = Array.from({ length: 100_000 }, () => "l");
+        return saved(image(all), { rootfs: { diff_ids: all.map(() => `sha256:${hex}`) } });
+      },
+      /100000 layers/,
+    ],
+  ])("%s", { timeout: 30_000 }, async (_, make, message) => {
+    const [cache, out] = [join(work, `cache-${count}`), join(work, `out-${count++}`)];
+    const source = make();
+    const ended = await Promise.race([
+      flixwrapAsync(["pull", "--cache-dir", cache, source, out]),
+      new Promise<string>((resolve) => setTimeout(() => resolve("it hangs"), 20_000)),
+    ]);
+    expect(ended).toMatchObject({ status: 1, stdout: "", stderr: expect.stringMatching(message) });
+    expect((ended as { stderr: string }).stderr.trimEnd().split("\n")).toHaveLength(1);
+    expect(readdirSync(work)).not.toContain(out.slice(work.length + 1));
+  });
+});
