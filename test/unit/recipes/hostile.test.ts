@@ -67,7 +67,9 @@ describe("files of others are a known error, never a bug", () => {
   });
 
   it("a list of releases with an alias of nothing", () => {
-    expect(() => parseReleases("- { name: *none, version: '1' }\n", "x.yaml")).toThrow(/^cannot read the list of releases: x\.yaml:1/);
+    expect(() => parseReleases("- { name: *none, version: '1' }\n", "x.yaml")).toThrow(
+      /^cannot read the list of releases: x\.yaml:1/,
+    );
   });
 
   it("a file where a recipe's folder should be", () => {
