@@ -1,8 +1,9 @@
-import { Command } from "commander";
-import type { Outcome } from "../convert/convert.ts";
+import type { Command } from "commander";
 import type { ConvertOptions, Request } from "../convert/request.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { RawFlatwrapOptions } from "../wrap/flatwrap/options.ts";
+import { newCommand } from "./option-row.ts";
 import {
   architectureOptions,
   checkOptions,
@@ -13,7 +14,6 @@ import {
   imageRunOptions,
   kernelOptions,
   lateOptions,
-  type OptionRow,
   packOptions,
   prefixOptions,
   publishOptions,
@@ -23,11 +23,10 @@ import {
   shipEtcOptions,
   startedOptions,
   stripOptions,
-  toOption,
   torcxOptionRows,
   traceOptions,
 } from "./options.ts";
-import { printOutcome } from "./outcome.ts";
+import { printShipped } from "./outcome.ts";
 import type { Session } from "./program.ts";
 
 const references = `
@@ -74,46 +73,48 @@ const common = [
 
 /** `flix IMAGE NAME PATH…` */
 export function flixCommand(session: Session): Command {
-  return converter(session, "flix", [
-    ...imageOptions,
-    ...shellImageOptions,
-    ...imageRunOptions,
-    ...prefixOptions,
-    ...lateOptions,
-    ...startedOptions,
-    ...stripOptions,
-    ...kernelOptions,
-    ...traceOptions,
-    ...etcOptions,
-    ...common,
-  ])
+  return newCommand(
+    "flix",
+    [
+      ...imageOptions,
+      ...shellImageOptions,
+      ...imageRunOptions,
+      ...prefixOptions,
+      ...lateOptions,
+      ...startedOptions,
+      ...stripOptions,
+      ...kernelOptions,
+      ...traceOptions,
+      ...etcOptions,
+      ...common,
+    ],
+    session.env,
+  )
     .description("Take programs out of an image, with their loader and libraries, into a system extension.")
     .argument("<image>", "where the program is")
     .argument("<name>", "the extension's name; NAME.raw is written")
     .argument("<path...>", "what to take: PATH or SOURCE:TARGET")
     .addHelpText("after", flixExamples)
     .action(async (source: string, name: string, entries: string[], options: Options) => {
-      await run(session, {
-        converter: "flix",
-        source,
-        name,
-        entries,
-        options: { ...options, ...shipped(options.etc) },
-      });
+      await run(session, { converter: "flix", source, name, entries, options });
     });
 }
 
 /** `flatwrap IMAGE NAME PATH…` */
 export function flatwrapCommand(session: Session): Command {
-  return converter(session, "flatwrap", [
-    ...imageOptions,
-    ...shellImageOptions,
-    ...imageRunOptions,
-    ...prefixOptions,
-    ...flatwrapOptionRows,
-    ...shipEtcOptions,
-    ...common,
-  ])
+  return newCommand(
+    "flatwrap",
+    [
+      ...imageOptions,
+      ...shellImageOptions,
+      ...imageRunOptions,
+      ...prefixOptions,
+      ...flatwrapOptionRows,
+      ...shipEtcOptions,
+      ...common,
+    ],
+    session.env,
+  )
     .description("Ship an image's root as a whole; its programs run in their own view of the file system.")
     .argument("<image>", "where the program is")
     .argument("<name>", "the extension's name; NAME.raw is written")
@@ -121,24 +122,18 @@ export function flatwrapCommand(session: Session): Command {
     .addHelpText("after", flatwrapExamples)
     .action(async (source: string, name: string, entries: string[], options: Options & RawFlatwrapOptions) => {
       const { etc, var: state, home, host, chroot, hostFiles, bind, exclude, onlyNeeded, unitMode, ...rest } = options;
-      const raw = { etc, var: state, home, host, chroot, hostFiles, bind, exclude, onlyNeeded, unitMode };
-      const flatwrap = Object.fromEntries(
-        Object.entries(raw).filter(([, value]) => value !== undefined),
-      ) as RawFlatwrapOptions;
+      const flatwrap = defined({ etc, var: state, home, host, chroot, hostFiles, bind, exclude, onlyNeeded, unitMode });
       await run(session, { converter: "flatwrap", source, name, entries, options: { ...rest, flatwrap } });
     });
 }
 
 /** `flixwrap torcx TARBALL NAME`, also `torcx-sysext TARBALL NAME` */
 export function torcxCommand(session: Session): Command {
-  return converter(session, "torcx", [
-    ...torcxOptionRows,
-    ...imageOptions.slice(-1),
-    ...architectureOptions,
-    ...prefixOptions,
-    ...etcOptions,
-    ...common,
-  ])
+  return newCommand(
+    "torcx",
+    [...torcxOptionRows, ...imageOptions.slice(-1), ...architectureOptions, ...prefixOptions, ...etcOptions, ...common],
+    session.env,
+  )
     .description("Turn a Torcx image of an old Flatcar or CoreOS host into a system extension.")
     .argument("[tarball]", "Torcx image: .tgz, .tar, .tar.xz, .tar.zst, .squashfs, or a folder")
     .argument("[name]", "the extension's name; NAME.raw is written")
@@ -149,13 +144,7 @@ export function torcxCommand(session: Session): Command {
         if (source === undefined || name === undefined) {
           throw new FlixwrapError("usage", { what: "torcx needs a Torcx image and a name, or --scan ROOT" });
         }
-        await run(session, {
-          converter: "torcx",
-          source,
-          name,
-          entries: [],
-          options: { ...options, ...shipped(options.etc) },
-        });
+        await run(session, { converter: "torcx", source, name, entries: [], options });
       },
     );
 }
@@ -175,40 +164,24 @@ async function printScan(session: Session, root: string, json: boolean): Promise
 
 /** `flixwrap pack FOLDER NAME` */
 export function packCommand(session: Session): Command {
-  return converter(session, "pack", [...architectureOptions, ...etcOptions, ...common])
+  return newCommand("pack", [...architectureOptions, ...etcOptions, ...common], session.env)
     .description("Pack a folder of one's own as a system extension, with the same finish and the same checks.")
     .argument("<folder>", "its /usr and /opt are packed")
     .argument("<name>", "the extension's name; NAME.raw is written")
     .addHelpText("after", packExamples)
     .action(async (folder: string, name: string, options: Options) => {
       const source = /^[a-z-]+:/.test(folder) ? folder : `dir:${folder}`;
-      await run(session, {
-        converter: "pack",
-        source,
-        name,
-        entries: [],
-        options: { ...options, ...shipped(options.etc) },
-      });
+      await run(session, { converter: "pack", source, name, entries: [], options });
     });
 }
 
 /** What commander makes of the option rows. */
-type Options = ConvertOptions & { readonly json?: boolean; readonly quiet?: boolean; readonly etc?: unknown };
+type Options = ConvertOptions & { readonly json?: boolean; readonly quiet?: boolean };
 
-const shipped = (etc: unknown): Pick<ConvertOptions, "shipEtc"> =>
-  Array.isArray(etc) ? { shipEtc: etc as string[] } : {};
-
-function converter(session: Session, name: string, rows: readonly OptionRow[]): Command {
-  const command = new Command(name);
-  for (const row of rows) command.addOption(toOption(row, session.env));
-  return command;
-}
-
-async function run(session: Session, request: Request & { readonly options: Options }): Promise<Outcome> {
+async function run(session: Session, request: Request & { readonly options: Options }): Promise<void> {
   const { json = false, quiet = false, ...options } = request.options;
   const { convert } = await import("../convert/convert.ts");
   const stdin = request.source === "-" ? { stdin: session.stdin() } : {};
   const outcome = await convert({ ...request, options: { ...options, ...stdin } }, session.context({ json, quiet }));
-  printOutcome(session.terminal, outcome, json);
-  return outcome;
+  printShipped(session.terminal, outcome.plan, outcome, json, { image: outcome.image });
 }

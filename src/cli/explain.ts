@@ -1,7 +1,8 @@
-import { Command, Option } from "commander";
+import type { Command } from "commander";
 import { FlixwrapError } from "../core/errors.ts";
 import { rootPath, type RootPath } from "../core/paths.ts";
-import { explainOptions, imageOptions, lateOptions, toOption } from "./options.ts";
+import { newCommand } from "./option-row.ts";
+import { explainOptions, imageOptions, lateOptions } from "./options.ts";
 import type { Session } from "./program.ts";
 import type { ConvertOptions } from "../convert/request.ts";
 import { readTemplate } from "../host/templates.ts";
@@ -14,18 +15,12 @@ Examples:
   $ flix explain --dot oci:./layout:v1 /usr/bin/tool | dot -Tsvg > tool.svg
 `;
 
-const forms = ["json", "dot", "html"] as const;
-
 type Options = Pick<ConvertOptions, "platform" | "creds" | "cacheDir" | "lib" | "dlopen" | "hwcaps"> &
-  Readonly<Partial<Record<(typeof forms)[number], true>>>;
+  Readonly<Partial<Record<"json" | "dot" | "html", true>>>;
 
 /** `flixwrap explain IMAGE PATH…`, also as `flix explain`. */
 export function explainCommand(session: Session): Command {
-  const command = new Command("explain");
-  for (const row of [...explainOptions, ...imageOptions, ...lateOptions]) {
-    command.addOption(withConflicts(toOption(row, session.env)));
-  }
-  return command
+  return newCommand("explain", [...explainOptions, ...imageOptions, ...lateOptions], session.env)
     .description("Show what flix would take for a program: who needs it, by which rule, from which package.")
     .argument("<image>", "where the program is, as for flix")
     .argument("<path...>", "programs, files or folders of the image")
@@ -45,12 +40,6 @@ async function format(explanation: Explanation, { json, dot, html }: Options): P
   if (!html) return (await import("../wrap/explain/text.ts")).formatText(explanation);
   const { formatPage } = await import("../wrap/explain/page.ts");
   return formatPage(explanation, readTemplate("explain.html"));
-}
-
-/** Only one form at a time. */
-function withConflicts(option: Option): Option {
-  const others = forms.filter((form) => form !== option.attributeName());
-  return others.length < forms.length ? option.conflicts([...others]) : option;
 }
 
 function parsePath(text: string): RootPath {

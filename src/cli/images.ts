@@ -1,13 +1,6 @@
 import { Command } from "commander";
-import {
-  cacheOptions,
-  imageOptions,
-  imageRunOptions,
-  type OptionRow,
-  pruneOptions,
-  pullOptions,
-  toOption,
-} from "./options.ts";
+import { newCommand, type OptionRow } from "./option-row.ts";
+import { cacheOptions, imageOptions, imageRunOptions, pruneOptions, pullOptions } from "./options.ts";
 import type { Session } from "./program.ts";
 
 const pullExamples = `
@@ -17,12 +10,9 @@ Examples:
   $ CMD='apt-get update && apt-get install -y nginx' flixwrap pull debian:12 ./root
 `;
 
-const addOptions = (command: Command, session: Session, rows: readonly OptionRow[]): Command =>
-  rows.reduce((sofar, row) => sofar.addOption(toOption(row, session.env)), command);
-
 /** `flixwrap pull IMAGE FOLDER` */
 export function pullCommand(session: Session): Command {
-  return addOptions(new Command("pull"), session, [...imageOptions, ...imageRunOptions, ...pullOptions])
+  return newCommand("pull", [...imageOptions, ...imageRunOptions, ...pullOptions], session.env)
     .description("Write an image's root file system as a folder, whole or not at all.")
     .argument("<image>", "any reference that flix takes")
     .argument("<folder>", "the new folder; what is there already is never touched")
@@ -71,7 +61,7 @@ export function cacheCommand(session: Session): Command {
     rows: readonly OptionRow[],
     act: (folder: string, options: CacheFlags) => Promise<readonly string[] | object>,
   ): Command =>
-    addOptions(new Command(name), session, [...cacheOptions, ...rows])
+    newCommand(name, [...cacheOptions, ...rows], session.env)
       .description(description)
       .action(async (options: CacheFlags) => {
         const { usualCacheFolder } = await import("../oci/index.ts");

@@ -1,34 +1,11 @@
-import { InvalidArgumentError, Option } from "commander";
+import { InvalidArgumentError } from "commander";
 import { findArchitecture } from "../core/architectures.ts";
-import type { Context } from "../core/context.ts";
 import { dlopenLevels } from "../loader/dlopen.ts";
 import { flatwrapOptionRows as viewRows } from "../wrap/flatwrap/options.ts";
+import type { OptionRow } from "./option-row.ts";
 
 /** Rows that stand beside what they are for. */
 export { torcxOptionRows } from "../wrap/torcx/options.ts";
-
-/**
- * One row per option. The parser, `--help` and the tables in docs/ are all made from these rows, so they
- * cannot drift apart. `env` names the variable that gives the default (the shell tools' spellings included).
- */
-export interface OptionRow {
-  readonly flags: string;
-  readonly help: string;
-  /** The first variable that is set and not empty counts. */
-  readonly env?: string | readonly string[];
-  readonly default?: string;
-  readonly choices?: readonly string[];
-  /** May be given several times; the value is a list. */
-  readonly repeatable?: true;
-  /** The variable of a repeatable option holds one value, spaces and all. */
-  readonly isOneWord?: true;
-  /** The heading of `--help` under which it stands (default: "Options:"). */
-  readonly group?: string;
-  /** Text to value; throws commander's InvalidArgumentError. */
-  readonly parse?: (text: string) => unknown;
-  /** Another spelling of the option whose value has this name; --help does not show it. */
-  readonly as?: string;
-}
 
 const parseSeconds = (text: string): number => {
   if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError("wanted whole seconds since 1970.");
@@ -72,6 +49,8 @@ const parseSwitch = (text: string): boolean => {
 
 const grouped = (group: string, rows: readonly OptionRow[]): readonly OptionRow[] =>
   rows.map((row) => ({ ...row, group }));
+
+const hidden = (rows: readonly OptionRow[]): readonly OptionRow[] => rows.map((row) => ({ ...row, hidden: true }));
 
 /** What a wrapped program sees. */
 export const flatwrapOptionRows = grouped("What the program sees:", viewRows);
@@ -171,6 +150,7 @@ export const extensionOptions = grouped("The extension:", [
 export const etcOptions = grouped("The extension:", [
   {
     flags: "--etc <path>",
+    as: "shipEtc",
     repeatable: true,
     help: "ship this path of the image's /etc; the host copies it to its own /etc unless it is there (tmpfiles.d)",
   },
@@ -261,7 +241,7 @@ export const architectureOptions = grouped("The extension:", [
 ]);
 
 /** Spellings of the shell tools, kept working. */
-export const shellOptions: readonly OptionRow[] = [
+export const shellOptions = hidden([
   { flags: "--force-reload <true|false>", env: "RELOAD", as: "reload", parse: parseOn, help: "`--reload`" },
   {
     flags: "--output-file <name>",
@@ -281,10 +261,10 @@ export const shellOptions: readonly OptionRow[] = [
     parse: parseOn,
     help: "`--update-url`, of Flatcar's server (https://extensions.flatcar.org/extensions/NAME/) when that is not given",
   },
-];
-export const shellImageOptions: readonly OptionRow[] = [
+]);
+export const shellImageOptions = hidden([
   { flags: "--arch <architecture>", as: "platform", parse: parsePlatform, help: "`--platform`" },
-];
+]);
 
 /** What is checked before anything is packed. */
 export const checkOptions = grouped("Checks:", [
@@ -355,9 +335,13 @@ export const startedOptions = grouped("What programs load late:", [
 
 /** How `explain` tells it. */
 export const explainOptions: readonly OptionRow[] = [
-  { flags: "--json", help: "one JSON document: files with their needs, rules, packages and sizes" },
-  { flags: "--dot", help: "a graph for Graphviz" },
-  { flags: "--html", help: "a page for the browser, in one file that loads nothing" },
+  {
+    flags: "--json",
+    conflicts: ["dot", "html"],
+    help: "one JSON document: files with their needs, rules, packages and sizes",
+  },
+  { flags: "--dot", conflicts: ["json", "html"], help: "a graph for Graphviz" },
+  { flags: "--html", conflicts: ["json", "dot"], help: "a page for the browser, in one file that loads nothing" },
 ];
 
 /** What a program opens when it runs. */
@@ -502,30 +486,3 @@ export const cacheOptions: readonly OptionRow[] = [imageOptions.at(-1)!, { flags
 export const pruneOptions: readonly OptionRow[] = [
   { flags: "--max-bytes <bytes>", parse: parseCount, help: "what may stay, the last used first (default: nothing)" },
 ];
-
-/** A row as commander's option; a variable gives its default, one of a list holds words separated by spaces. */
-export function toOption(row: OptionRow, env: Context["env"]): Option {
-  const option = new Option(row.flags, row.help);
-  if (row.group !== undefined) option.helpGroup(row.group);
-  if (row.as !== undefined) {
-    const name = row.as;
-    option.attributeName = () => name;
-    option.hideHelp();
-  }
-  if (row.choices !== undefined) option.choices([...row.choices]);
-  if (row.parse !== undefined) option.argParser(row.parse);
-  if (row.default !== undefined)
-    option.default(row.parse === undefined ? row.default : row.parse(row.default), row.default);
-  // An empty variable is none: the shell tools wrote ${OS:-_any}.
-  const names = (typeof row.env === "string" ? [row.env] : (row.env ?? [])).filter((name) => env[name] !== "");
-  const variable = names.find((name) => env[name] !== undefined) ?? names[0];
-  if (row.repeatable !== true) return variable === undefined ? option : option.env(variable);
-
-  const set = env[variable ?? ""] ?? "";
-  const words = (row.isOneWord ? [set] : set.split(/\s+/)).filter((word) => word !== "");
-  if (words.length > 0) option.default(words, `from ${variable}`);
-  // The first one on the command line replaces the default, the others join it.
-  return option.argParser((text: string, sofar: unknown) =>
-    Array.isArray(sofar) && sofar !== words ? [...(sofar as string[]), text] : [text],
-  );
-}

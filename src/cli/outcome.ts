@@ -1,15 +1,9 @@
 import { printable } from "../core/errors.ts";
-import type { Outcome } from "../convert/convert.ts";
 import type { Shipped } from "../convert/ship.ts";
 import type { Action, Plan } from "../extension/plan.ts";
 import type { Terminal } from "./report.ts";
 
-/** The result of a conversion on stdout. */
-export function printOutcome(terminal: Terminal, outcome: Outcome, json: boolean): void {
-  printShipped(terminal, outcome.plan, outcome, json, { image: outcome.image });
-}
-
-/** The plan after a dry run, else what was written; `facts` go into the JSON line. */
+/** The result on stdout: the plan after a dry run, else what was written; `facts` go into the JSON line. */
 export function printShipped(
   terminal: Terminal,
   plan: Plan,

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type { BakeOptions } from "../convert/bake.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Recipe } from "../recipes/index.ts";
+import { newCommand } from "./option-row.ts";
 import {
   bakeOptions,
   checkOptions,
@@ -11,7 +12,6 @@ import {
   indexOptions,
   jsonOption,
   listOptions,
-  type OptionRow,
   packOptions,
   prefixOptions,
   publishOptions,
@@ -19,7 +19,6 @@ import {
   runOptions,
   shellOptions,
   skeletonOptions,
-  toOption,
   versionsOptions,
 } from "./options.ts";
 import type { Session } from "./program.ts";
@@ -27,12 +26,9 @@ import type { Session } from "./program.ts";
 /** The recipes that come with flixwrap, one folder above both `src` and `dist`. */
 const ownRecipes = new URL("../../recipes", import.meta.url).pathname;
 
-const withOptions = (command: Command, session: Session, rows: readonly OptionRow[]): Command =>
-  rows.reduce((sofar, row) => sofar.addOption(toOption(row, session.env)), command);
-
 /** `flixwrap list` */
 export function listCommand(session: Session): Command {
-  return withOptions(new Command("list"), session, listOptions)
+  return newCommand("list", listOptions, session.env)
     .description("List the recipes: what each ships, how it is made, its options.")
     .action(async (options: { readonly json?: boolean; readonly plain?: boolean; readonly recipes?: string }) => {
       const { readCatalogue, describeRecipe } = await import("../recipes/index.ts");
@@ -50,7 +46,7 @@ export function listCommand(session: Session): Command {
 
 /** `flixwrap versions NAME` */
 export function versionsCommand(session: Session): Command {
-  return withOptions(new Command("versions"), session, versionsOptions)
+  return newCommand("versions", versionsOptions, session.env)
     .description("List what upstream offers of a recipe, newest first.")
     .argument("<recipe>", "name, or a folder of one's own with a slash in it")
     .action(async (name: string, options: BakeOptions & VersionFlags) => {
@@ -105,7 +101,7 @@ export function bakeCommand(session: Session): Command {
     ...runOptions,
     ...shellOptions,
   ];
-  return withOptions(new Command("bake"), session, rows)
+  return newCommand("bake", rows, session.env)
     .description("Make the extension of a recipe.")
     .argument("[recipe]", "name, or a folder of one's own with a slash in it")
     .argument("[version]", "latest for the newest")
@@ -257,7 +253,7 @@ function readTextFile(read: (path: string, encoding: "utf8") => string, path: st
 
 /** `flixwrap recipe new|check` */
 export function recipeCommand(session: Session): Command {
-  const make = withOptions(new Command("new"), session, skeletonOptions)
+  const make = newCommand("new", skeletonOptions, session.env)
     .description("Write a commented skeleton.")
     .argument("<folder>", "the new recipe's folder; its last part is the name")
     .action(async (folder: string, options: { readonly kind: "static" | "flix" | "flatwrap" }) => {
@@ -266,7 +262,7 @@ export function recipeCommand(session: Session): Command {
       for (const path of writeSkeleton(dirname(folder), basename(folder), options.kind))
         session.terminal.out(`${path}\n`);
     });
-  const check = withOptions(new Command("check"), session, [jsonOption])
+  const check = newCommand("check", [jsonOption], session.env)
     .description("Look a recipe over without a download.")
     .argument("<recipe>", "name, or a folder with a slash in it")
     .action(async (name: string, options: { readonly json?: boolean }) => {
@@ -283,7 +279,7 @@ export function recipeCommand(session: Session): Command {
 
 /** `flixwrap index FOLDER` */
 export function indexCommand(session: Session): Command {
-  return withOptions(new Command("index"), session, indexOptions)
+  return newCommand("index", indexOptions, session.env)
     .description("Write checksum files and update definitions for a folder of images that a server offers.")
     .argument("<folder>", "holds NAME-VERSION-ARCH.raw files")
     .action(
