@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { debianRoot } from "../support/debian-root.ts";
 import { debianSource } from "../support/debian-source.ts";
 import { kept } from "../support/kept.ts";
+import { flixwrap } from "../support/program.ts";
 
 const applets = "sh cat ls id pwd env sleep unshare nsenter mount".split(" ");
 const options =
@@ -53,4 +55,24 @@ export function makeMuslRoot(root: string): void {
   for (const applet of applets) symlinkSync("busybox", join(root, "usr/bin", applet));
   writeFileSync(join(root, "etc/passwd"), "root:x:0:0::/:/bin/sh\nsomeone:x:1501:2502::/:/bin/sh\n");
   writeFileSync(join(root, "etc/group"), "root:x:0:\nsomegroup:x:2502:\n");
+}
+
+/** Debian's bubblewrap as Flix makes it, with its own loader and libraries, so that it runs on any host. */
+export function addBubblewrap(host: string): void {
+  const root = debianRoot(["dash", "coreutils", "util-linux", "mount", "bubblewrap"]);
+  const out = join(host, "bubblewrap");
+  const { status, stderr } = flixwrap([
+    "flix",
+    "--quiet",
+    "--format",
+    "dir",
+    "-o",
+    out,
+    `dir:${root}`,
+    "bwrap",
+    "/usr/bin/bwrap",
+  ]);
+  if (status !== 0) throw new Error(stderr);
+  cpSync(join(out, "usr"), join(host, "usr"), { recursive: true, verbatimSymlinks: true });
+  rmSync(out, { recursive: true });
 }

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
-import { makeMuslRoot } from "./flatwrap-busybox.ts";
+import { addBubblewrap, makeMuslRoot } from "./flatwrap-busybox.ts";
 import { openToAll, stage } from "./flatwrap-world.ts";
 import { bootAndRun, copyRoot, systemd257 } from "./pack-guest.ts";
 
@@ -38,7 +38,7 @@ const programs: readonly Program[] = [
   { name: "applet", from: "musl", path: "/bin/cat", args: "/usr/bin/greet", says: /^#!\/bin\/sh\n/ },
   { name: "script", from: "musl", path: "/usr/bin/greet", args: "you", says: /^hello you from \/usr\/bin\/greet$/ },
 ];
-const ways = ["sandbox", "start", "unshare"];
+const ways = ["sandbox", "start", "unshare", "bwrap"];
 const users = ["root", "daemon"];
 const cells = programs.flatMap((program) =>
   ways.flatMap((way) => users.map((who) => ({ program, way, who, unit: `t-${program.name}-${way}-${who}` }))),
@@ -51,6 +51,7 @@ let said: string;
 
 beforeAll(async () => {
   guest = copyRoot(systemd257());
+  addBubblewrap(guest);
   const debian = debianRoot([
     "htop",
     "python3-minimal",
