@@ -59,7 +59,13 @@ function print(descriptor: number, text: string): void {
   }
 }
 
-/** A reader that has seen enough (`flix --dry-run … | head`) is no error. */
+/** A reader that has seen enough (`flix --dry-run … | head`) is no error; a full disk is. */
 function giveUp(error: NodeJS.ErrnoException): never {
-  process.exit(error.code === "EPIPE" ? 0 : 70);
+  if (error.code === "EPIPE") process.exit(0);
+  try {
+    writeSync(2, `${called}: cannot write the output: ${error.message}\n`);
+  } catch {
+    // Standard error is the one that cannot be written.
+  }
+  process.exit(1);
 }

@@ -2,6 +2,7 @@ import { linkSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
+import { wordSystemError } from "../host/system-error.ts";
 import { noopTransfer } from "../extension/publish/sysupdate.ts";
 import { signFile } from "../pack/publish.ts";
 import { hashFile, writeWhole } from "../recipes/cached-files.ts";
@@ -10,7 +11,7 @@ import { defined } from "../core/defined.ts";
 
 /**
  * Writes the index files of a folder whose images lie in it or in folders named after the extensions; gives the paths
- * written. @throws FlixwrapError `recipe-index` when there is no image, `host-tool-missing` for gpg.
+ * written. @throws FlixwrapError `recipe-index` when there is no image, `host-index-folder`, `host-tool-missing` for gpg.
  */
 export async function writeIndex(
   folder: string,
@@ -80,7 +81,6 @@ function listImages(folder: string): string[] {
         .toSorted()
     );
   } catch (error) {
-    const got = (error as NodeJS.ErrnoException).code ?? "an error";
-    throw new FlixwrapError("recipe-index", { what: "cannot read the folder", where: folder, got }, { cause: error });
+    throw wordSystemError(error, "host-index-folder", "cannot read the folder", folder);
   }
 }

@@ -5,8 +5,9 @@ import type { FinishedPlan } from "../extension/finish.ts";
 import { formatChecksums } from "../extension/publish/checksums.ts";
 import { type NamedText, planUpdateFiles } from "../extension/publish/sysupdate.ts";
 import { buildTree, type ExtensionTree } from "../extension/tree.ts";
-import { type ImageFile, packTree } from "../pack/pack.ts";
-import { publishImage, type PublishOptions } from "../pack/publish.ts";
+import type { Format } from "../pack/formats.ts";
+import { checkPackOptions, type ImageFile, packTree, type PackRequest } from "../pack/pack.ts";
+import { checkKey, publishImage, type PublishOptions } from "../pack/publish.ts";
 import { defined } from "../core/defined.ts";
 import type { ConvertOptions } from "./request.ts";
 import { runSmokeTests, smokeTestAlone, type SmokeTest } from "./smoke.ts";
@@ -35,7 +36,11 @@ export async function shipPlan(
   options: ConvertOptions,
   context: Context,
 ): Promise<Shipped> {
+  const request = packRequest(name, architecture, options);
+  checkPackOptions(request);
   const update = updateSource(name, options);
+  checkBeside(request.format, update, texts, options);
+  if (options.gpgKey !== undefined && !options.dryRun) await checkKey(options.gpgKey, context);
   context.emit({ kind: "step", step: "plan", detail: summarise(plan) });
   const tree = buildTree(plan, {
     name,
@@ -46,6 +51,11 @@ export async function shipPlan(
   if (options.dryRun) return { beside: [] };
 
   await runSmokeTests(tree, options.smoke ?? [], smoke, context);
+  const file = await packTree(tree, request, context);
+  return { file, beside: await publish(file, plan, { name, texts, update }, options, context) };
+}
+
+function packRequest(name: string, architecture: string, options: ConvertOptions): PackRequest {
   const { format = "squashfs", imageVersion: version, privateKey, certificate } = options;
   // The name that sysupdate's pattern NAME-@v-%a.raw finds.
   const output = options.output ?? (version === undefined ? undefined : `${name}-${version}-${architecture}.raw`);
@@ -54,12 +64,22 @@ export async function shipPlan(
   }
   const signing = privateKey === undefined || certificate === undefined ? undefined : { privateKey, certificate };
   const { epoch, compression, level, blockSize, size, filesystem, seed } = options;
-  const request = {
-    format,
-    ...defined({ output, epoch, compression, level, blockSize, size, filesystem, seed, signing }),
-  };
-  const file = await packTree(tree, request, context);
-  return { file, beside: await publish(file, plan, { name, texts, update }, options, context) };
+  return { format, ...defined({ output, epoch, compression, level, blockSize, size, filesystem, seed, signing }) };
+}
+
+/** What would be passed over in silence: a Butane file without a URL or a recipe's texts, an index of a folder. */
+function checkBeside(
+  format: Format,
+  update: PublishOptions["update"],
+  texts: readonly NamedText[],
+  { butane, checksums, gpgKey, bestBefore }: ConvertOptions,
+): void {
+  if (butane && update === undefined && texts.length === 0)
+    throw new FlixwrapError("usage", { what: "--butane needs --update-url" });
+  const asked = Object.entries({ butane, checksums, "gpg-key": gpgKey, "best-before": bestBefore });
+  const [flag] = asked.find(([, value]) => value !== undefined && value !== false) ?? [];
+  if (format === "dir" && flag !== undefined)
+    throw new FlixwrapError("usage", { what: `--${flag} is for image files, not for --format dir` });
 }
 
 type UpdateTexts = {

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import type { ExecaError, Options } from "execa";
 import type { Context } from "../core/context.ts";
@@ -55,6 +56,8 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
     // A process group of its own: a tool's children hold the pipes open and must end with it. Only a program that
     // reads the terminal must stay in ours.
     detached: !inherit,
+    // execa would end this process by the very signal, before anything is put away; endGroupOn does what it is for.
+    cleanup: false,
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
     ...(stdin !== undefined ? { input: stdin } : inherit ? {} : { stdin: "ignore" }),
     // Bounded here, since execa ends a program that says more than its maxBuffer.
@@ -80,7 +83,8 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
     if (failed.exitCode === undefined && failed.signal === undefined) throw error;
     const said = await stderr;
     return {
-      status: failed.exitCode ?? 128,
+      // As a shell tells it.
+      status: failed.exitCode ?? 128 + (constants.signals[failed.signal as NodeJS.Signals] ?? 0),
       stdout: await stdout,
       stderr: failed.signal === undefined ? said : `${said}\nended by ${failed.signal}`.trim(),
     };

@@ -120,6 +120,6 @@ function refusal(path: string, got: string): FlixwrapError {
     what: "will not replace the output",
     where: path,
     got,
-    hint: "remove it first or choose another name with --output",
+    hint: "remove it first, or choose another name",
   });
 }

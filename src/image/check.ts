@@ -5,7 +5,7 @@ import { type CheckOptions, checkExtension } from "../extension/check/check.ts";
 import { findCollisions } from "../extension/check/collisions.ts";
 import { type Finding, found } from "../extension/check/finding.ts";
 import { namesOf } from "../extension/check/rules-release.ts";
-import { openFolder } from "../oci/folder-rootfs.ts";
+import { openHost } from "./host.ts";
 import { type OpenedExtension, openExtension } from "./open.ts";
 
 /** What was found in one file; collisions of several stand under a name of all of them. */
@@ -27,7 +27,7 @@ export async function checkFiles(
   const { hosts, skip, host } = options;
   const checks: CheckOptions = {
     ...defined({ hosts, skip }),
-    ...(host === undefined ? {} : { host: openFolder(host, context) }),
+    ...(host === undefined ? {} : { host: openHost(host, context) }),
   };
   const opened: OpenedExtension[] = [];
   try {

@@ -84,7 +84,8 @@ export async function openExtension(path: string, context: Context): Promise<Ope
     const source = descriptorSource(fd, 0, fstatSync(fd).size, path);
     const format = recogniseFormat(source.read(0, 131_072));
     const read = format === undefined ? undefined : readers[format];
-    if (format === undefined || read === undefined) throw unreadable(path, format ?? "an unknown format");
+    if (format === undefined || read === undefined)
+      throw unreadable(path, format ?? (source.size === 0 ? "an empty file" : "an unknown format"));
     const rootfs = treeRootfs(path, read(source, path));
     return { path, fileName, format, size: source.size, rootfs, close: () => closeSync(fd) };
   } catch (error) {

@@ -68,7 +68,9 @@ function readSuperblock(source: ByteSource, name: string): Superblock {
   if (blockLog < 12 || blockLog > 20 || blockSize !== 1 << blockLog)
     throw damaged(name, `a block size of ${blockSize}`);
   const size = Number(bytes.readBigUInt64LE(40));
-  if (size > source.size) throw damaged(name, `${source.size} bytes`, `${size} bytes: the image is cut off`);
+  // A loop device has whole sectors only.
+  if (size > source.size - (source.size % 512))
+    throw damaged(name, `${source.size} bytes`, `${size} bytes: the image is cut off`);
   const [idTable, xattrTable, inodeTable, directoryTable, fragmentTable, exportTable] = [48, 56, 64, 72, 80, 88].map(
     (at) => {
       const offset = bytes.readBigUInt64LE(at);

@@ -1,13 +1,15 @@
-import { access } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { access, mkdir, readFile, rmdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { planFolder } from "../extension/folder-plan.ts";
-import { buildTree } from "../extension/tree.ts";
+import { buildTree, hierarchies } from "../extension/tree.ts";
 import { type CommandResult, tryCommand } from "../host/command.ts";
 import { withTempFolder } from "../host/temp.ts";
 import { currentUser } from "../host/user.ts";
 import { stageTree } from "../pack/stage.ts";
+import { openHost } from "./host.ts";
 import { type OpenedExtension, openExtension } from "./open.ts";
 import { releaseName } from "./release-name.ts";
 
@@ -32,7 +34,7 @@ export interface Trial {
 /** All in a mount namespace that ends with the command: no mount and no loop device outlives it. */
 const prepare = `set -e
 mount --make-rprivate /
-host=$1; work=$2; shift 2
+host=$1; work=$2; exec 3>"$3"; shift 3
 `;
 
 /** systemd-sysext moves its mounts from a child of its own, so they must be shared inside the namespace. */
@@ -55,7 +57,7 @@ if [ "$host" = / ]; then systemd-sysext merge >&2; else systemd-sysext --root="$
 for place in usr opt; do
   [ "$(stat -f -c %T "$host/$place" 2>/dev/null)" != overlayfs ] || merged=1
 done
-[ -n "$merged" ] || { echo "systemd-sysext merged nothing: the host refuses the extensions" >&2; exit 125; }
+[ -n "$merged" ] || { echo "systemd-sysext merged nothing: the host refuses the extensions" >&2; exit 1; }
 `;
 
 const byOverlay = `${prepare}
@@ -68,10 +70,14 @@ while [ "$1" != -- ]; do shift 2; done
 shift
 `;
 
+/**
+ * What is written to descriptor 3 says that all that follows is the command's. It takes the shell's place: a signal that
+ * ends flixwrap ends it, too.
+ */
 const runIt = `
-status=0
-if [ "$host" = / ]; then "$@" || status=$?; else chroot "$host" "$@" || status=$?; fi
-exit $status
+echo merged >&3; exec 3>&-
+[ "$host" != / ] || exec "$@"
+exec chroot "$host" "$@"
 `;
 
 /**
@@ -81,50 +87,57 @@ exit $status
  */
 export async function tryExtensions(trial: Trial, context: Context): Promise<CommandResult> {
   const method = trial.method ?? (await chooseMethod(context));
+  const host = resolve(trial.host ?? "/");
+  openHost(trial.host ?? "/", context);
   return withTempFolder(context, async (work) => {
     const extensions = [];
+    await mkdir(join(work, "layers"));
     for (const [at, path] of trial.extensions.entries()) {
       const opened = await openExtension(path, context);
       try {
         const name = releaseName(opened);
         extensions.push(resolve(path), name);
         // The later name lies on top, as systemd sorts them; the user's order decides among equals.
-        if (method === "overlay") await stage(opened, join(work, `${String(at).padStart(4, "0")}-${name}`), context);
+        if (method === "overlay")
+          await stage(opened, join(work, "layers", `${String(at).padStart(4, "0")}-${name}`), context);
       } finally {
         opened.close();
       }
     }
     const script = (method === "sysext" ? bySysext : byOverlay) + runIt;
-    const args = [resolve(trial.host ?? "/"), work, ...extensions, "--", ...trial.command];
-    const result = await tryCommand(
-      {
-        tool: "unshare",
-        package: "util-linux",
-        purpose: "merge extensions in a namespace of their own",
-        args: [
-          ...(currentUser().isRoot ? [] : ["--map-root-user"]),
-          "--mount",
-          "--",
-          "sh",
-          "-c",
-          script,
-          "sh",
-          ...args,
-        ],
-        ...(trial.terminal === true ? { inherit: true } : {}),
-        ...(trial.timeout === undefined ? {} : { timeout: trial.timeout }),
-      },
-      context,
-    );
-    if (result.status === 125)
+    const merged = join(work, "merged");
+    const args = [host, join(work, "layers"), merged, ...extensions, "--", ...trial.command];
+    const asRoot = currentUser().isRoot ? [] : ["--map-root-user"];
+    const command = {
+      tool: "unshare",
+      package: "util-linux",
+      purpose: "merge extensions in a namespace of their own",
+      args: [...asRoot, "--mount", "--", "sh", "-c", script, "sh", ...args],
+      ...(trial.terminal === true ? { inherit: true } : {}),
+      ...(trial.timeout === undefined ? {} : { timeout: trial.timeout }),
+    };
+    const places = hierarchies.map((top) => join(host, top));
+    const result = await withoutNewFolders(places, () => tryCommand(command, context));
+    if ((await readFile(merged, "utf8").catch(() => "")) === "")
       throw new FlixwrapError("pack-try", {
         what: "the extensions cannot be merged",
         where: trial.extensions.join(", "),
         hint: "flixwrap check tells what hosts refuse",
-        items: result.stderr.split("\n").slice(-5),
+        // Otherwise it was said on the terminal.
+        ...(result.stderr === "" ? {} : { items: result.stderr.split("\n").slice(-5) }),
       });
     return result;
   });
+}
+
+/** A merge makes the mount points that a host lacks; they go with it. */
+async function withoutNewFolders<T>(folders: readonly string[], work: () => Promise<T>): Promise<T> {
+  const missing = folders.filter((folder) => !existsSync(folder));
+  try {
+    return await work();
+  } finally {
+    for (const folder of missing) await rmdir(folder).catch(() => undefined);
+  }
 }
 
 async function chooseMethod(context: Context): Promise<"sysext" | "overlay"> {

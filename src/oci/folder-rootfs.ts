@@ -8,6 +8,7 @@ import {
   readdirSync,
   readlinkSync,
   readSync,
+  statSync,
 } from "node:fs";
 import { Readable } from "node:stream";
 import type { ByteSource } from "../core/bytes.ts";
@@ -32,6 +33,8 @@ export function openFolder(path: string, context: Context = quietContext()): Roo
   // Every path leads through the same few folders and links.
   const ways = new Map<RootPath, RootNode>();
   // A root that is itself given through a link is followed, once, by its user's wish.
+  const found = statSync(prefix || "/", { throwIfNoEntry: false });
+  if (found?.isDirectory() === false) throw new FlixwrapError("oci-no-folder", { what: "not a folder", where: path });
   const root = nodeAt(`${prefix}/.`, "/" as RootPath, xattrsAt);
   if (root?.type !== "directory") throw new FlixwrapError("oci-no-folder", { what: "no such folder", where: path });
 

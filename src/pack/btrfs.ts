@@ -6,6 +6,7 @@ import { withStagedTree } from "./staged.ts";
 export const btrfs: Packer = {
   kind: "file",
   suffix: ".raw",
+  takes: ["compression", "level"],
   recognise: (head) => hasMagic(head, 65_600, "_BHRfS_M"),
   async pack(tree, output, options, context) {
     const { compression, level, epoch = 0 } = options;

@@ -7,6 +7,7 @@ import { withStagedTree } from "./staged.ts";
 export const erofs: Packer = {
   kind: "file",
   suffix: ".raw",
+  takes: ["compression", "level", "blockSize"],
   recognise: (head) => hasMagic(head, 1024, [0xe2, 0xe1, 0xf5, 0xe0]),
   async pack(tree, output, options, context) {
     const epoch = options.epoch ?? 0;

@@ -14,6 +14,7 @@ function extPacker(type: "ext2" | "ext4"): Packer {
   return {
     kind: "file",
     suffix: ".raw",
+    takes: ["size"],
     // s_magic 0xEF53; ext4's extents are an incompatible feature (0x40) that ext2 lacks.
     recognise: (head) => hasMagic(head, 1080, [0x53, 0xef]) && ((head[1120]! & 0x40) !== 0) === (type === "ext4"),
     async pack(tree, output, options, context) {

@@ -5,6 +5,7 @@ import { stageTree } from "./stage.ts";
 export const folder: Packer = {
   kind: "folder",
   suffix: "",
+  takes: [],
   recognise: () => false,
   async pack(tree, output, options, context) {
     const losses = await stageTree(tree, output, options.epoch ?? 0, context);

@@ -3,12 +3,12 @@ import { createReadStream } from "node:fs";
 import { lstat, readFile, readdir, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { parseRelease } from "../extension/release.ts";
 import type { ExtensionTree } from "../extension/tree.ts";
 import { type Output, writeOutput } from "../host/output.ts";
 import { type Format, packers, recogniseFormat } from "./formats.ts";
-import type { PackOptions } from "./packer.ts";
+import type { PackOption, PackOptions, Packer } from "./packer.ts";
 
 /** A finished image. */
 export interface ImageFile {
@@ -29,22 +29,43 @@ export interface PackRequest extends PackOptions {
 
 /**
  * Packs the tree: written beside its goal, renamed last. Equal trees and options give equal bytes.
- * @throws FlixwrapError `host-output-folder`, `host-output-exists`, `host-tool-missing`, `pack-failed` (with the
+ * @throws FlixwrapError `usage` ({@link checkPackOptions}), `host-output-folder`, `host-output-exists`, `host-tool-missing`, `pack-failed` (with the
  *   tool's last lines), `pack-disk-full`, `interrupted`.
  */
 export async function packTree(tree: ExtensionTree, request: PackRequest, context: Context): Promise<ImageFile> {
+  checkPackOptions(request);
   const packer = packers[request.format];
   const output = planOutput(tree.name, request);
   context.emit({ kind: "step", step: "pack", detail: output.path });
   const measured = await writeOutput(output, async (temporary) => {
     try {
       await packer.pack(tree, temporary, request, context);
+      const told = await measure(temporary, packer.kind, tree, context.signal);
+      // Some steps are over before they see it: what was not wanted any more does not replace anything.
+      if (context.signal.aborted) throw interrupted();
+      return told;
     } catch (error) {
-      throw await explainDiskFull(error, output.path);
+      throw context.signal.aborted ? interrupted(error) : await explainDiskFull(error, output.path);
     }
-    return measure(temporary, packer.kind, tree);
   });
   return { path: output.path, format: request.format, ...measured };
+}
+
+/** How the command line names them, where it is not the same word. */
+const flags: Readonly<Partial<Record<PackOption, string>>> = { blockSize: "block-size", signing: "private-key" };
+
+/**
+ * Refuses what would be passed over in silence: who gives a key believes that the image is signed.
+ * @throws FlixwrapError `usage`.
+ */
+export function checkPackOptions(request: PackRequest): void {
+  const all = Object.entries(packers) as [Format, Packer][];
+  for (const option of ["compression", "level", "blockSize", "size", "filesystem", "seed", "signing"] as const)
+    if (request[option] !== undefined && !packers[request.format].takes.some((one) => one === option))
+      throw new FlixwrapError("usage", {
+        what: `--${flags[option] ?? option} means nothing to the format ${request.format}`,
+        wanted: `--format ${all.flatMap(([name, { takes }]) => (takes.includes(option) ? [name] : [])).join(", ")}`,
+      });
 }
 
 /** Where the image goes, and what may be replaced there: an image of any format we write, or our own folder. */
@@ -78,6 +99,7 @@ async function measure(
   path: string,
   kind: "file" | "folder",
   tree: ExtensionTree,
+  signal: AbortSignal,
 ): Promise<{ size: number; sha256?: string }> {
   if (kind === "folder") {
     let size = 0;
@@ -85,7 +107,7 @@ async function measure(
     return { size };
   }
   const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer);
   return { size: (await stat(path)).size, sha256: hash.digest("hex") };
 }
 
@@ -94,7 +116,10 @@ async function explainDiskFull(error: unknown, output: string): Promise<unknown>
   if (!(error instanceof FlixwrapError) || error.code !== "host-tool-failed") return error;
   const parent = dirname(output);
   const space = await statfs(parent).catch(() => undefined);
-  if (space === undefined || space.bavail * space.bsize > 1 << 20) return error;
+  // mksquashfs has removed what it wrote by now; the C library's word for ENOSPC stays. /proc has no size at all.
+  const isTold = error.facts.items?.some((line) => line.includes("No space left on device")) ?? false;
+  const isFull = space !== undefined && space.blocks > 0 && space.bavail * space.bsize <= 1 << 20;
+  if (!isTold && !isFull) return error;
   return new FlixwrapError(
     "pack-disk-full",
     { what: `cannot write ${basename(output)}: no space left on the disk`, where: parent },

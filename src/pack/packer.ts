@@ -22,11 +22,15 @@ export interface PackOptions {
   readonly seed?: string;
 }
 
+export type PackOption = Exclude<keyof PackOptions, "epoch">;
+
 /** One row of the table of formats. */
 export interface Packer {
   readonly kind: "file" | "folder";
   /** What the result's name ends with after NAME; systemd wants `.raw` for every file system. */
   readonly suffix: string;
+  /** Options that mean something to it, beside `epoch`. */
+  readonly takes: readonly PackOption[];
   /** Whether the first bytes (up to 128 KiB) of a file are of this format. Folders have no such bytes. */
   readonly recognise: (head: Uint8Array) => boolean;
   /** Makes the whole result at `output`, a new path. */

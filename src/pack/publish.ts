@@ -4,7 +4,8 @@ import type { Context } from "../core/context.ts";
 import { formatButane } from "../extension/publish/butane.ts";
 import { formatChecksums, parseChecksums } from "../extension/publish/checksums.ts";
 import { type NamedText, type UpdateSource, madeBy, planUpdateFiles } from "../extension/publish/sysupdate.ts";
-import { runCommand } from "../host/command.ts";
+import { FlixwrapError } from "../core/errors.ts";
+import { runCommand, tryCommand } from "../host/command.ts";
 import { writeOutput } from "../host/output.ts";
 import type { ImageFile } from "./pack.ts";
 
@@ -74,6 +75,24 @@ export async function joinChecksums(files: readonly string[], output: string, be
   return writeText(output, formatChecksums(entries, bestBefore));
 }
 
+const gpg = { tool: "gpg", package: "gnupg", purpose: "sign the index" };
+const gpgHome = ({ env: { GNUPGHOME } }: Context) => (GNUPGHOME === undefined ? {} : { env: { GNUPGHOME } });
+
+/**
+ * Whether GnuPG has the secret part of a key, asked before anything is written.
+ * @throws FlixwrapError `pack-gpg-key`, `host-tool-missing`.
+ */
+export async function checkKey(key: string, context: Context): Promise<void> {
+  const args = ["--batch", "--quiet", "--list-secret-keys", "--", key];
+  const { status } = await tryCommand({ ...gpg, args, ...gpgHome(context) }, context);
+  if (status !== 0)
+    throw new FlixwrapError("pack-gpg-key", {
+      what: "GnuPG has no secret key of that name",
+      where: key,
+      hint: "gpg --list-secret-keys tells which it has",
+    });
+}
+
 /** A detached signature beside a file, as systemd-sysupdate looks for it: `FILE.gpg`. */
 export async function signFile(path: string, key: string, context: Context): Promise<string> {
   const output = `${path}.gpg`;
@@ -81,17 +100,7 @@ export async function signFile(path: string, key: string, context: Context): Pro
   const isOurs = ({ head }: { head: Uint8Array }) => [0x88, 0x89, 0xc2].includes(head[0]!);
   await writeOutput({ path: output, kind: "file", isOurs }, async (temporary) => {
     const args = ["--batch", "--yes", "--quiet", "--local-user", key, "--output", temporary, "--detach-sign", path];
-    const { GNUPGHOME } = context.env;
-    await runCommand(
-      {
-        tool: "gpg",
-        package: "gnupg",
-        purpose: "sign the index",
-        args,
-        ...(GNUPGHOME === undefined ? {} : { env: { GNUPGHOME } }),
-      },
-      context,
-    );
+    await runCommand({ ...gpg, args, ...gpgHome(context) }, context);
   });
   return output;
 }

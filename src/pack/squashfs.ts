@@ -16,6 +16,7 @@ const compressors: Readonly<Record<string, { readonly levels?: readonly [number,
 export const squashfs: Packer = {
   kind: "file",
   suffix: ".raw",
+  takes: ["compression", "level", "blockSize"],
   recognise: (head) => hasMagic(head, 0, "hsqs"),
   async pack(tree, output, options, context) {
     const epoch = options.epoch ?? 0;

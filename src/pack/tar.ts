@@ -8,6 +8,7 @@ import { type Packer, hasMagic } from "./packer.ts";
 export const tar: Packer = {
   kind: "file",
   suffix: ".tar",
+  takes: [],
   recognise: (head) => hasMagic(head, 257, "ustar"),
   async pack(tree, output, options, context) {
     const { signal } = context;

@@ -176,8 +176,8 @@ describe("wrong use is one line, before anything is written", () => {
     [["check", "/none.raw"], 1, /cannot open the extension.*\/none\.raw/],
     [["check", "--host", "/none", tree], 1, /\/none/],
     [["info", "/none.raw"], 1, /cannot open the extension.*\/none\.raw/],
-    [["info", empty], 1, /got an unknown format, wanted a folder, or an image of squashfs/],
-    [["info", text], 1, /got an unknown format/],
+    [["info", empty], 1, /got an empty file, wanted a folder, or an image of squashfs/],
+    [["info", text], 1, /got an unknown format, wanted a folder/],
     [["info", "--files", text], 1, /got an unknown format/],
     [["compare", text, tree], 1, /got an unknown format/],
     [["compare", tree], 2, /missing required argument 'second'/],
@@ -197,6 +197,6 @@ describe("wrong use is one line, before anything is written", () => {
 
   test("check tells of a file that is no image as of a damaged one", () => {
     const run = flixwrap(["check", text]);
-    expect([run.status, run.stdout]).toEqual([1, expect.stringMatching(/error: it is damaged.*\[damaged\]\n$/)]);
+    expect([run.status, run.stdout]).toEqual([1, expect.stringMatching(/error: it cannot be read.*\[damaged\]\n$/)]);
   });
 });

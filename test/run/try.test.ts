@@ -94,6 +94,33 @@ describe.each(["sysext", "overlay"] as const)("by %s", (method) => {
   });
 });
 
+test("a host without /opt has none afterwards", async () => {
+  const bare = join(folder, "bare");
+  execFileSync("cp", ["-a", host, bare]);
+  rmSync(join(bare, "opt"), { recursive: true });
+  const image = await make("alpha", { "/opt/alpha": "O" });
+  for (const method of ["sysext", "overlay"] as const) {
+    const trial = { extensions: [image], command: ["/usr/bin/view", "/opt/alpha"], host: bare, method };
+    expect(await tryExtensions(trial, context)).toMatchObject({ status: 0, stdout: "O" });
+    expect(readdirSync(bare).toSorted()).toEqual(["etc", "run", "usr", "var"]);
+  }
+});
+
+test.each([
+  ["exit 125", 125],
+  ["kill -9 $$", 137],
+] as const)("%s is the command's end, not the merge's", async (script, status) => {
+  const image = await make("alpha", { "/usr/share/alpha": "A" });
+  const trial = { extensions: [image], command: ["sh", "-c", script], method: "overlay" as const };
+  expect(await tryExtensions(trial, context)).toMatchObject({ status });
+});
+
+test("an image that systemd cannot read is told as that, not as the command's end", async () => {
+  const image = await make("alpha", { "/usr/share/alpha": "A" }, "tar");
+  const trial = { extensions: [image], command: ["true"], host, method: "sysext" as const };
+  await expect(tryExtensions(trial, context)).rejects.toMatchObject({ code: "pack-try" });
+});
+
 test("X23: of two with one path the later name wins, as findCollisions says", async () => {
   const images = [await make("bbb", { "/usr/share/same": "b" }), await make("aaa", { "/usr/share/same": "a" })];
   const command = ["/usr/bin/view", "/usr/share/same"];

@@ -168,7 +168,8 @@ export const wordings = {
   },
   damaged: {
     title: "The image can be read",
-    message: ({ problem }) => `is damaged, and one such image keeps systemd from merging all the others: ${problem}`,
+    message: ({ problem }) =>
+      `cannot be read, and one such image keeps systemd from merging all the others: ${problem}`,
   },
   collision: {
     title: "Extensions merged together do not collide",

@@ -40,6 +40,7 @@ export const rootTypes: ReadonlySet<string> = new Set(Object.values(partitionTyp
 export const ddi: Packer = {
   kind: "file",
   suffix: ".raw",
+  takes: ["compression", "level", "blockSize", "filesystem", "seed", "signing"],
   recognise: (head) => hasMagic(head, 512, "EFI PART") && hasMagic(head, 510, [0x55, 0xaa]),
   async pack(tree, output, options, context) {
     const architecture = architectureOf(tree);
@@ -63,7 +64,7 @@ async function assemble(
 ): Promise<void> {
   const seed = options.seed ?? treeUuid(tree, "ddi");
   const derive = (what: string) => createHash("sha256").update(`${seed}\0${what}`).digest();
-  const { bytes, rootHash } = await hashFile(content, derive("salt"), derive("verity"));
+  const { bytes, rootHash } = await hashFile(content, derive("salt"), derive("verity"), context.signal);
   const size = Math.ceil((await stat(content)).size / BLOCK) * BLOCK;
   const signature = options.signing === undefined ? undefined : await signRootHash(rootHash, options.signing, context);
   const label = `root-${architecture}`;
@@ -84,7 +85,7 @@ async function assemble(
   try {
     await file.truncate(disk.size);
     await writeAll(file, disk.head, 0);
-    await copyInto(file, content, disk.starts[0]!);
+    await copyInto(file, content, disk.starts[0]!, context.signal);
     await writeAll(file, bytes, disk.starts[1]!);
     if (signature !== undefined) await writeAll(file, signature, disk.starts[2]!);
     await writeAll(file, disk.tail, disk.size - disk.tail.length);
@@ -94,10 +95,10 @@ async function assemble(
   await rm(content);
 }
 
-async function hashFile(path: string, salt: Uint8Array, uuid: Uint8Array): Promise<HashTree> {
+async function hashFile(path: string, salt: Uint8Array, uuid: Uint8Array, signal: AbortSignal): Promise<HashTree> {
   const tree = openHashTree(salt, uuid);
   let size = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
     tree.update(chunk as Buffer);
     size += (chunk as Buffer).length;
   }
@@ -105,9 +106,9 @@ async function hashFile(path: string, salt: Uint8Array, uuid: Uint8Array): Promi
   return tree.finish();
 }
 
-async function copyInto(file: FileHandle, path: string, start: number): Promise<void> {
+async function copyInto(file: FileHandle, path: string, start: number, signal: AbortSignal): Promise<void> {
   let at = start;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
     await writeAll(file, chunk as Buffer, at);
     at += (chunk as Buffer).length;
   }
