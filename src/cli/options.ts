@@ -139,6 +139,10 @@ export const extensionOptions = grouped("The extension:", [
     default: "drop-in",
     help: "how a unit is enabled; symlink needs systemd >= 254",
   },
+  {
+    flags: "--stop-on-unmerge",
+    help: "stop the units when the extension is taken away, by a service that waits for it (systemd >= 262 does it for those of --restart-unit)",
+  },
   { flags: "--no-state", help: "no folders in /var for the packages of the programs" },
   { flags: "--no-users", help: "no users and groups for units and files" },
   { flags: "--no-papers", help: "no bills of materials and no manifest inside the extension" },

@@ -80,7 +80,7 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
     for (const line of planned.unverified) context.emit({ kind: "warning", message: `not verified: ${line}` });
     const architecture = planned.architecture.systemd;
     const { os, versionId, sysextLevel, scope, reload, anyFileName } = options;
-    const { enable, upholds, papers, epoch } = options;
+    const { enable, upholds, stopOnUnmerge, papers, epoch } = options;
     const release = {
       ...defined({ os, versionId, sysextLevel, scope, anyFileName, ...(reload ? { reload } : {}) }),
       ...defined({ restartUnits: options.restartUnit, reloadOrRestartUnits: options.reloadOrRestartUnit }),
@@ -89,7 +89,7 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
     const plan = finishRecipe(planned, {
       tool: readVersion(),
       release,
-      ...defined({ enable, upholds, papers, epoch }),
+      ...defined({ enable, upholds, stopOnUnmerge, papers, epoch }),
     });
     const shipped = await shipPlan(plan, { name: planned.name, architecture }, options, context);
     if (shipped.file !== undefined && options.locked !== true)

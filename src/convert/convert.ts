@@ -116,6 +116,7 @@ function finishOptions(
     ...defined({
       enable: options.enable,
       upholds: options.upholds,
+      stopOnUnmerge: options.stopOnUnmerge,
       etc: options.shipEtc,
       state: options.state,
       users: options.users,

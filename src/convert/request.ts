@@ -58,6 +58,7 @@ export interface ConvertOptions {
 
   readonly enable?: readonly string[];
   readonly upholds?: "drop-in" | "symlink";
+  readonly stopOnUnmerge?: boolean;
   readonly shipEtc?: readonly string[];
   /** False with `--no-state`, `--no-users`, `--no-papers`. */
   readonly state?: boolean;

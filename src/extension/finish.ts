@@ -1,6 +1,7 @@
 import { type ExtPath, type RootPath, extPath, isWithin, rootPath } from "../core/paths.ts";
 import { readAccounts } from "./host-files/accounts.ts";
 import { planEtc } from "./host-files/etc.ts";
+import { planGuard } from "./host-files/guard.ts";
 import { planSetup } from "./host-files/setup.ts";
 import { planState } from "./host-files/state.ts";
 import { accountsOfUnits, formatSysusers } from "./host-files/sysusers.ts";
@@ -21,6 +22,8 @@ export interface FinishOptions {
   /** Units to be started on the host; taken from the root when they are no entries. */
   readonly enable?: readonly string[];
   readonly upholds?: UpholdsForm;
+  /** The units are stopped when the extension is taken away ({@link planGuard}). */
+  readonly stopOnUnmerge?: boolean;
   /** Paths below /etc of the root. */
   readonly etc?: readonly string[];
   /** Folders in /var of the shipped programs' packages (default true). */
@@ -113,6 +116,7 @@ function planHostFiles(plan: Plan, options: FinishOptions, packages: ReturnType<
     ...planFile(`/usr/lib/sysusers.d/${name}.conf`, sysusers, "users and groups of the units and files"),
     ...planFile(`/usr/lib/tmpfiles.d/${name}.conf`, tmpfiles, "files of /etc and folders of /var on the host"),
     ...planSetup(name, units.keys(), sysusers !== "", tmpfiles !== ""),
+    ...(options.stopOnUnmerge === true ? planGuard(name, units.keys()) : []),
   ];
 }
 

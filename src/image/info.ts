@@ -129,7 +129,7 @@ function findNeeds(
     },
     (release["EXTENSION_RESTART_UNITS"] ?? release["EXTENSION_RELOAD_OR_RESTART_UNITS"]) !== undefined && {
       systemd: 262,
-      what: "units are restarted after a merge (older ones leave them running)",
+      what: "units are restarted after a merge and stopped after an unmerge (older ones leave them running)",
     },
   ];
   return needs.filter((need) => need !== false);

@@ -3,7 +3,10 @@ import { parseName, type Release } from "../extension/release.ts";
 import { expandHostLibraries } from "./host-libraries.ts";
 import type { PlannedRecipe } from "./plan.ts";
 
-export interface FinishRecipeOptions extends Pick<FinishOptions, "enable" | "upholds" | "papers" | "epoch"> {
+export interface FinishRecipeOptions extends Pick<
+  FinishOptions,
+  "enable" | "upholds" | "stopOnUnmerge" | "papers" | "epoch"
+> {
   /** flixwrap's version. */
   readonly tool: string;
   /** More fields of extension-release; what the recipe decides comes first. */

@@ -108,7 +108,7 @@ test("a booted systemd 257 runs what was converted, takes a newer version live, 
     join(extensions, "web.raw"),
   );
   expect(countFindings(web.findings).error).toBe(0);
-  const service = { enable: ["svc.service"], etc: ["/etc/svc"] };
+  const service = { enable: ["svc.service"], etc: ["/etc/svc"], stopOnUnmerge: true };
   await convert(serviceRoot(1), "svc", ["/usr/sbin/svc"], service, join(extensions, "svc.raw"));
   await convert(serviceRoot(2), "svc", ["/usr/sbin/svc"], service, join(folder, "svc.raw"));
   copyFileSync(join(folder, "svc.raw"), join(guest, "svc2.raw"));
@@ -126,14 +126,19 @@ echo "user $(stat -c '%U:%G %a' /var/lib/svc) etc $(cat /etc/svc/svc.conf) nginx
 echo "changed by admin" >/etc/svc/svc.conf
 cat /var/lib/svc/started
 mv /svc2.raw /var/lib/extensions/svc.raw
-systemd-sysext refresh 2>/dev/null; systemctl restart svc; settle svc
+before=$(systemctl show -P MainPID svc)
+systemd-sysext refresh 2>/dev/null; sleep 3
+[ "$before" = "$(systemctl show -P MainPID svc)" ] && echo "runs on"
+systemctl restart svc; settle svc
 echo "after refresh $(systemctl is-active svc) etc $(cat /etc/svc/svc.conf)"
 tail -1 /var/lib/svc/started
 systemctl stop svc; userdel svcuser; rm -r /var/lib/svc; systemctl start svc; settle svc
 echo "made again $(systemctl is-active svc) $(stat -c '%U' /var/lib/svc)"
 # Before the unmerge the target would uphold them: start them again at once.
 systemd-sysext unmerge 2>/dev/null
-systemctl stop svc nginx 2>/dev/null
+for i in $(seq 50); do systemctl is-active --quiet svc || break; sleep 0.1; done
+echo "stopped $(systemctl is-active svc) $(systemctl is-active svc-guard) other $(systemctl is-active nginx)"
+systemctl stop nginx 2>/dev/null
 echo "left $(ls /usr/bin/nginx /usr/bin/svc /usr/lib/systemd/system/svc.service 2>/dev/null | wc -l) overlays $(grep -c ' - overlay sysext' /proc/self/mountinfo)"
 echo "running $(systemctl is-active svc nginx | grep -cx active)"
 `,
@@ -145,9 +150,11 @@ echo "running $(systemctl is-active svc nginx | grep -cx active)"
     "libs 0",
     "user svcuser:svcuser 755 etc version 1 nginx www-data root:adm",
     "version 1 uid 1",
+    "runs on",
     "after refresh active etc changed by admin",
     "version 2 uid 1",
     "made again active svcuser",
+    "stopped inactive inactive other active",
     "left 0 overlays 0",
     "running 0",
   ]);

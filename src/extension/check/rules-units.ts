@@ -43,8 +43,11 @@ export function* checkUnitPrograms(subject: Subject): Iterable<Finding> {
         continue;
       }
       const path = rootPath(afterUsrMerge(program));
-      // What systemd brings itself is on every host that reads units.
-      if (exists(subject, path) || /^\/usr\/(bin\/(systemd-[a-z-]+|systemctl|journalctl)$|lib\/systemd\/)/.test(path))
+      // What systemd brings itself is on every host that reads units, and so is a shell.
+      if (
+        exists(subject, path) ||
+        /^\/usr\/(bin\/(systemd-[a-z-]+|systemctl|journalctl|sh)$|lib\/systemd\/)/.test(path)
+      )
         continue;
       const elsewhere = programs.get(baseName(program));
       if (elsewhere !== undefined && elsewhere !== path)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { extPath, rootPath } from "../../../src/core/paths.ts";
 import { type FinishOptions, finishPlan } from "../../../src/extension/finish.ts";
+import { planGuard } from "../../../src/extension/host-files/guard.ts";
 import { parseManifest } from "../../../src/extension/manifest.ts";
 import type { Action, Plan } from "../../../src/extension/plan.ts";
 import { type MemoryEntry, memoryRootfs } from "../../../src/oci/memory-rootfs.ts";
@@ -141,6 +142,20 @@ describe("the host's files", () => {
     expect(files["/usr/lib/systemd/system/nginx.service.d/10-web-setup.conf"]).toBe(
       "[Unit]\nRequires=web-setup.service\nAfter=web-setup.service\n",
     );
+  });
+
+  test("with stopOnUnmerge a guard stops the units, templates by pattern; none without units", () => {
+    const options = { stopOnUnmerge: true, enable: ["nginx.service"] };
+    const guarded = written(finishPlan(plan, basic(options)).actions);
+    const folders = "/usr/lib/systemd/system";
+    expect(guarded[`${folders}/web-guard.service`]).toMatch(
+      /extension-release\.web \].*systemctl stop nginx\.service'\n$/s,
+    );
+    expect(guarded[`${folders}/nginx.service.d/10-web-guard.conf`]).toBe("[Unit]\nWants=web-guard.service\n");
+    expect(files[`${folders}/web-guard.service`]).toBeUndefined();
+    const [guard] = planGuard("x", ["a@.service", "b.timer"]);
+    expect(Buffer.from((guard as { content: Uint8Array }).content).toString()).toContain("stop a@*.service b.timer'");
+    expect(planGuard("x", [])).toEqual([]);
   });
 
   test.each(["/usr/x", "/etc", "/etc/../usr/x", "/etc/none"])("--etc %s is refused", (path) => {
