@@ -7,7 +7,7 @@ import { assembleCalls } from "../../src/wrap/flatwrap/machine-code.ts";
 import type { Mount } from "../../src/wrap/flatwrap/mounts.ts";
 import { assembleStarters } from "../../src/wrap/flatwrap/start.ts";
 import { scratch, sh } from "../support/program.ts";
-import { openToAll, user } from "./flatwrap-world.ts";
+import { compile, openToAll, user } from "./flatwrap-world.ts";
 
 const folder = openToAll(scratch());
 const mounts: readonly Mount[] = [
@@ -28,7 +28,7 @@ function callsOf(text: string): string[] {
     [/0x40000/, "MS_PRIVATE"],
   ];
   return [...text.matchAll(/^(?:\d+ +)?((?:unshare|mount|chdir|chroot|openat|write)\(.*?\)) +=/gm)].map(([, call]) => {
-    const [name, flags] = /^(.*?,)((?:MS_\w+\|?|0x\w+\|?)+)/.exec(call!.replaceAll(", ", ","))?.slice(1) ?? [call!, ""];
+    const [name, flags] = /^(mount.*?,)((?:MS_\w+\|?|0x\w+\|?)+)/.exec(call!.replaceAll(", ", ","))?.slice(1) ?? [call!, ""];
     const known = words.reduce((all, [number, word]) => all.replace(number, word), flags!);
     return name! + known.split("|").toSorted().join("|");
   });
@@ -49,6 +49,8 @@ function trace(reader: readonly string[], command: readonly string[]) {
   return { status, stderr, calls: callsOf(readFileSync(file, "utf8")) };
 }
 
+const refuse = join(folder, "refuse");
+compile("refuse", refuse);
 const home = join(folder, "home");
 mkdirSync(join(home, "root/tmp"), { recursive: true });
 mkdirSync(join(home, "root/usr"));
@@ -126,20 +128,28 @@ describe.each(machines)("the starters for $name", ({ elf, read }) => {
   });
 });
 
-it("gives the caller its own identity before anything else, as a user", () => {
+it.each(machines)("give the caller its own identity before anything else, as a user, for $name", ({ elf, read }) => {
   const prefix =
     process.getuid?.() === 0 ? ["setpriv", `--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups"] : [];
-  const { calls } = trace([...prefix, ...machines[0]!.read], [start(62, "asUser"), ...args]);
-  expect(calls[0]).toBe("unshare(CLONE_NEWNS|CLONE_NEWUSER)");
-  const proc = (name: string): string => `openat(AT_FDCWD,"/proc/self/${name}",O_WRONLY|O_CLOEXEC)`;
-  const content = (id: number): string => JSON.stringify(map(id).slice(0, 24));
+  // qemu has a second thread, which no process may have that makes a user namespace (unshare(2), EINVAL): the starter
+  // begins in one that is as if it had just been made, and is told that it made it.
+  const fresh = elf === 62 ? [] : ["unshare", "-U", "-m", "--keep-caps", refuse, "unshare=0", "--"];
+  const { calls } = trace([...prefix, ...fresh, ...read], [start(elf, "asUser"), ...args]);
+  // Which of the two stands first is the reader's choice; what is written, qemu gives by its address.
+  expect(calls[0]).toMatch(/^unshare\((CLONE_NEWNS|CLONE_NEWUSER|\|){3}\)$/);
+  const proc = (name: string): unknown =>
+    expect.stringMatching(`^openat\\((AT_FDCWD|-100),"/proc/self/${name}",O_WRONLY\\|O_CLOEXEC\\)$`);
+  const written = (content: string): unknown => {
+    const quoted = JSON.stringify(content);
+    return expect.stringMatching(`^write\\(\\d,(${quoted}|0x[0-9a-f]+),${content.length}\\)$`);
+  };
   expect(calls.slice(1, 7).map((call) => call.replaceAll(", ", ","))).toEqual([
     proc("setgroups"),
-    expect.stringMatching(/^write\(\d,"deny",4\)$/),
+    written("deny"),
     proc("uid_map"),
-    expect.stringContaining(`,${content(user.uid)},24)`),
+    written(map(user.uid).slice(0, 24)),
     proc("gid_map"),
-    expect.stringContaining(`,${content(user.gid)},24)`),
+    written(map(user.gid).slice(0, 24)),
   ]);
   expect(calls.slice(7, -1)).toEqual(view);
 });
