@@ -28,7 +28,10 @@ function callsOf(text: string): string[] {
     [/0x40000/, "MS_PRIVATE"],
   ];
   return [...text.matchAll(/^(?:\d+ +)?((?:unshare|mount|chdir|chroot|openat|write)\(.*?\)) +=/gm)].map(([, call]) => {
-    const [name, flags] = /^(mount.*?,)((?:MS_\w+\|?|0x\w+\|?)+)/.exec(call!.replaceAll(", ", ","))?.slice(1) ?? [call!, ""];
+    const [name, flags] = /^(mount.*?,)((?:MS_\w+\|?|0x\w+\|?)+)/.exec(call!.replaceAll(", ", ","))?.slice(1) ?? [
+      call!,
+      "",
+    ];
     const known = words.reduce((all, [number, word]) => all.replace(number, word), flags!);
     return name! + known.split("|").toSorted().join("|");
   });
