@@ -1,7 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
 import { tryCommand } from "./command.ts";
 import { currentUser } from "./user.ts";
 
@@ -60,29 +59,6 @@ export async function runIsolated(
     },
     context,
   );
-}
-
-/**
- * {@link runIsolated} as a test: any status but 0 is an error with the last lines the command said.
- * @throws FlixwrapError `smoke-failed`, and what {@link runIsolated} throws.
- */
-export async function smokeTest(
-  folder: string,
-  argv: readonly string[],
-  isolation: Isolation,
-  context: Context,
-): Promise<IsolatedRun> {
-  const run = await runIsolated(folder, argv, isolation, context);
-  if (run.status === 0) return run;
-  throw new FlixwrapError("smoke-failed", {
-    what: "the smoke command failed inside the extension",
-    where: argv.join(" "),
-    got: `exit status ${run.status}`,
-    items: `${run.stdout}\n${run.stderr}`
-      .split("\n")
-      .filter((line) => line !== "")
-      .slice(-10),
-  });
 }
 
 /** user_namespaces(7): 0 where an administrator has forbidden them; absent in a kernel without. */

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { formatButane } from "../extension/publish/butane.ts";
@@ -64,15 +64,6 @@ function butaneOf(image: ImageFile, options: PublishOptions, transfers: readonly
     ...(update === undefined ? {} : { update }),
   });
   return [{ name: `${options.name}.butane.yaml`, text }];
-}
-
-/** Joins the SHA256SUMS.NAME files of a release into one, each line once. */
-export async function joinChecksums(files: readonly string[], output: string, bestBefore?: string): Promise<string> {
-  const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
-  const entries = texts
-    .flatMap((text) => parseChecksums(text) ?? [])
-    .filter(({ name }) => !name.startsWith("BEST-BEFORE-"));
-  return writeText(output, formatChecksums(entries, bestBefore));
 }
 
 const gpg = { tool: "gpg", package: "gnupg", purpose: "sign the index" };

@@ -93,7 +93,7 @@ const changed = (address: string, before: string, now: string): FlixwrapError =>
     where: address,
     got: now,
     wanted: `sha256:${before} as downloaded before`,
-    hint: "ask upstream why; if the change is right, use another --cache folder or delete the lock",
+    hint: "ask upstream why; if the change is right, use another --cache-dir or delete the lock",
   });
 
 async function download(

@@ -11,8 +11,6 @@ export interface FinishRecipeOptions extends Pick<
   readonly tool: string;
   /** More fields of extension-release; what the recipe decides comes first. */
   readonly release?: Omit<Release, "name" | "architecture">;
-  /** The command line that makes it again. */
-  readonly command?: readonly string[];
 }
 
 /**
@@ -21,7 +19,7 @@ export interface FinishRecipeOptions extends Pick<
  */
 export function finishRecipe(planned: PlannedRecipe, options: FinishRecipeOptions): FinishedPlan {
   const { plan, architecture, recipe, version } = planned;
-  const { tool, release, command, ...finish } = options;
+  const { tool, release, ...finish } = options;
   const image = planned.lock.architectures[architecture.systemd]?.find((one) => !one.source.includes("://"));
   const hostLibraries = expandHostLibraries(recipe.file.hostLibraries, architecture);
   return finishPlan(plan, {
@@ -38,7 +36,6 @@ export function finishRecipe(planned: PlannedRecipe, options: FinishRecipeOption
       flixwrap: tool,
       converter: version === undefined ? recipe.name : `${recipe.name} ${version}`,
       ...(image !== undefined && { image: image.source, digest: image.digest }),
-      ...(command !== undefined && { command }),
       ...(hostLibraries.length > 0 && { hostLibraries }),
     },
   });

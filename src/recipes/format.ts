@@ -156,6 +156,4 @@ export interface Drop {
 export interface Enable {
   readonly unit: string;
   readonly when?: string;
-  /** The target that upholds it; absent: from the unit's own `[Install]`. */
-  readonly target?: string;
 }

@@ -1,7 +1,9 @@
-import type { IncomingMessage } from "node:http";
+import http, { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
+import https from "node:https";
+import { connect as connectTls } from "node:tls";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
-import { openRequest } from "./proxy.ts";
+import { findProxy, openTunnel, proxyHeaders } from "../oci/proxy.ts";
 
 /** One answer; `body` must be read or destroyed. */
 export interface Answer {
@@ -59,13 +61,29 @@ export function parseAddress(address: string, base?: URL): URL {
 }
 
 async function send(url: URL, headers: Readonly<Record<string, string>>, context: Context): Promise<IncomingMessage> {
-  const request = await openRequest(url, { "user-agent": "flixwrap", ...headers }, context);
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => reject(networkError(error, url, context));
-    request.on("error", fail).on("response", resolve);
-    request.setTimeout(idleLimit, () => request.destroy(new Error(`no answer for ${idleLimit / 1000} seconds`)));
-    request.end();
-  });
+  try {
+    const request = await openRequest(url, { "user-agent": "flixwrap", ...headers }, context);
+    return await new Promise((resolve, reject) => {
+      request.on("error", reject).on("response", resolve);
+      request.setTimeout(idleLimit, () => request.destroy(new Error(`no answer for ${idleLimit / 1000} seconds`)));
+      request.end();
+    });
+  } catch (error) {
+    throw networkError(error, url, context);
+  }
+}
+
+/** A GET request that only needs its `end()`: direct, through an http proxy, or through its tunnel for https. */
+async function openRequest(url: URL, headers: OutgoingHttpHeaders, { env, signal }: Context): Promise<ClientRequest> {
+  const start = url.protocol === "https:" ? https.request : http.request;
+  const proxy = findProxy(url, env);
+  if (proxy === undefined) return start(url, { headers, signal });
+  if (url.protocol === "http:") {
+    const via = { hostname: proxy.hostname, port: proxy.port || 80, path: url.href };
+    return start(url, { ...via, headers: { ...headers, ...proxyHeaders(proxy), host: url.host }, signal });
+  }
+  const socket = await openTunnel(proxy, url, idleLimit, signal);
+  return start(url, { headers, signal, createConnection: () => connectTls({ socket, servername: url.hostname }) });
 }
 
 /** What a failed connection or a body cut short is called everywhere in this room. */

@@ -3,7 +3,6 @@ import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Plan } from "../extension/plan.ts";
 import { holds } from "./condition.ts";
-import type { RecipeFile } from "./format.ts";
 import type { Images } from "./images.ts";
 import { joinPlans } from "./join.ts";
 import type { Lock } from "./lock.ts";
@@ -11,7 +10,6 @@ import { dropFiles, planEnabled, planOwn, planOwnSetup, shipsUnits } from "./own
 import { planPart, type Work } from "./parts.ts";
 import type { Recipe } from "./recipe.ts";
 import { addVariables, baseValues, type OptionValues, pickArchitecture, readOptions } from "./values.ts";
-import { branchOf } from "./version-order.ts";
 import { latestVersions, refuseVersion, spellVersion, type VersionSources } from "./versions.ts";
 import type { Web } from "./web.ts";
 
@@ -53,8 +51,6 @@ export interface PlannedRecipe {
   readonly plan: Plan;
   /** Whether systemd has to be reloaded after the merge: the recipe's word, else whether units are shipped. */
   readonly reload: boolean;
-  /** The branch that a second update definition stays on: `v1.32`. */
-  readonly track?: string;
   readonly lock: Lock;
   /** `ADDRESS: reason` of everything that could not be checked. */
   readonly unverified: readonly string[];
@@ -99,7 +95,6 @@ export async function planRecipe(request: RecipeRequest, ports: Ports): Promise<
       options,
       plan,
       reload: file.reload ?? shipsUnits(plan),
-      ...trackOf(file, version),
       lock: {
         lock: 1,
         recipe: recipe.name,
@@ -115,11 +110,6 @@ export async function planRecipe(request: RecipeRequest, ports: Ports): Promise<
     close();
     throw error;
   }
-}
-
-function trackOf({ sysupdate }: RecipeFile, version: string | undefined): { track?: string } {
-  if (sysupdate?.branch === undefined || version === undefined) return {};
-  return { track: (version.startsWith("v") ? "v" : "") + branchOf(version, sysupdate.branch) };
 }
 
 async function pickVersion(

@@ -17,11 +17,12 @@ import { basename, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { quietContext } from "../../src/core/context.ts";
 import { extPath } from "../../src/core/paths.ts";
+import { formatChecksums, parseChecksums } from "../../src/extension/publish/checksums.ts";
 import { planRelease } from "../../src/extension/release.ts";
 import { buildTree } from "../../src/extension/tree.ts";
 import { memoryRootfs } from "../../src/oci/memory-rootfs.ts";
 import { packTree } from "../../src/pack/pack.ts";
-import { joinChecksums, publishImage, signFile } from "../../src/pack/publish.ts";
+import { publishImage, signFile } from "../../src/pack/publish.ts";
 import { copyRoot, runInRoot, systemd257 } from "./pack-guest.ts";
 
 let folder: string;
@@ -92,8 +93,12 @@ test("the real systemd-sysupdate finds, verifies and installs what was published
     );
     return files.find((path) => path.endsWith("SHA256SUMS.foo"))!;
   };
+  const writeSums = (sums: readonly string[], bestBefore?: string) => {
+    const entries = sums.flatMap((path) => parseChecksums(readFileSync(path, "utf8")) ?? []);
+    writeFileSync(join(served, "SHA256SUMS"), formatChecksums(entries, bestBefore));
+  };
   const index = async (sums: readonly string[], bestBefore?: string) => {
-    await joinChecksums(sums, join(served, "SHA256SUMS"), bestBefore);
+    writeSums(sums, bestBefore);
     await signFile(join(served, "SHA256SUMS"), "tester@example.org", context);
   };
   const first = await publish("1.9.0");
@@ -122,7 +127,7 @@ test("the real systemd-sysupdate finds, verifies and installs what was published
 
   // A changed index without the key, and a changed image, are refused.
   const third = await publish("1.11.0");
-  await joinChecksums([first, second, third], join(served, "SHA256SUMS"));
+  writeSums([first, second, third]);
   expect((await sysupdate("update")).status).not.toBe(0);
   await index([first, second, third]);
   writeFileSync(join(served, "foo-1.11.0-x86-64.raw"), "tampered");

@@ -526,12 +526,3 @@ it("tailscale's unit names the program where it is", async () => {
     expect(textOf(tree, `${unitFolder}/tailscaled.service`)).not.toContain("/usr/sbin");
   });
 });
-
-it.each([
-  ["kubernetes", "v1.32"],
-  ["k3s", "v1.32"],
-  ["rke2", "v1.32"],
-  ["docker", undefined],
-])("%s has updates that stay on the branch %s", async (name, track) => {
-  await bake(name, {}, (_, planned) => expect(planned.track).toBe(track));
-});
