@@ -8,63 +8,63 @@ const folder = "/var/lib/dpkg";
 
 /** Debian's database: `status` with `info/PACKAGE.list`, or one file per package in `status.d` (distroless). */
 export function readDpkg(root: Rootfs, system: Distribution): Listing {
-  const installed = parseStanzas(readText(root, `${folder}/status`) ?? "").filter((stanza) =>
-    (stanza.get("Status") ?? "").endsWith(" installed"),
-  );
-  const single = root.list(rootPath(`${folder}/status.d`)).filter((name) => !name.includes("."));
-  return [
-    ...installed.flatMap((stanza) => {
-      const name = stanza.get("Package") ?? "";
-      const list =
-        readText(root, `${folder}/info/${name}.list`) ??
-        readText(root, `${folder}/info/${name}:${stanza.get("Architecture")}.list`);
-      return describe(root, stanza, (list ?? "").split("\n"), system);
-    }),
-    ...single.flatMap((name) => {
-      const [stanza] = parseStanzas(readText(root, `${folder}/status.d/${name}`) ?? "");
-      // `MD5  path` per line, paths without a leading slash.
-      const sums = readText(root, `${folder}/status.d/${name}.md5sums`) ?? "";
-      const paths = sums.split("\n").map((line) => `/${line.replace(/^[0-9a-f]{32} +/, "")}`);
-      return stanza === undefined ? [] : describe(root, stanza, paths, system);
-    }),
-  ];
+  const single = root.list(rootPath(`${folder}/status.d`)).filter((name) => !name.endsWith(".md5sums"));
+  return [`${folder}/status`, ...single.map((name) => `${folder}/status.d/${name}`)]
+    .flatMap((path) => parseStanzas(readText(root, path) ?? ""))
+    .flatMap((stanza) => describe(root, stanza, system));
 }
 
-function describe(root: Rootfs, stanza: Stanza, paths: readonly string[], system: Distribution): Listing {
+function describe(root: Rootfs, stanza: Stanza, system: Distribution): Listing {
   const [name, version] = [stanza.get("Package"), stanza.get("Version")];
-  if (name === undefined || version === undefined) return [];
+  // dpkg(1), package states: the others have files in the root.
+  if (name === undefined || version === undefined || / (not-installed|config-files)$/.test(stanza.get("Status") ?? ""))
+    return [];
+  const architecture = stanza.get("Architecture") ?? "all";
   const optional = {
     source: stanza.get("Source")?.replace(/ \(.*/, ""),
     supplier: stanza.get("Maintainer"),
     homepage: stanza.get("Homepage"),
   };
-  const one: Package = {
-    type: "deb",
-    name,
-    version,
-    architecture: stanza.get("Architecture") ?? "all",
-    ...system,
-    ...defined(optional),
-  };
-  return [{ one, paths, licence: () => readLicence(root, name) }];
+  const one: Package = { type: "deb", name, version, architecture, ...system, ...defined(optional) };
+  return [
+    {
+      one,
+      provides: [name, ...splitDepends(stanza.get("Provides")).flat()],
+      depends: [...splitDepends(stanza.get("Depends")), ...splitDepends(stanza.get("Pre-Depends"))],
+      paths: () => readPaths(root, name, architecture),
+      licence: () => readLicence(root, name),
+    },
+  ];
 }
+
+function readPaths(root: Rootfs, name: string, architecture: string): readonly string[] {
+  const list =
+    readText(root, `${folder}/info/${name}.list`) ?? readText(root, `${folder}/info/${name}:${architecture}.list`);
+  if (list !== undefined) return list.split("\n").filter((line) => line !== "");
+  // `MD5  path` per line, paths without a leading slash.
+  const sums = readText(root, `${folder}/status.d/${name}.md5sums`) ?? "";
+  return [...sums.matchAll(/^[0-9a-f]{32} +(.+)$/gm)].map(([, path]) => `/${path}`);
+}
+
+/** `a (>= 1) | b:any, c` as groups of names. */
+const splitDepends = (text = ""): string[][] =>
+  text
+    .split(",")
+    .filter((group) => group.trim() !== "")
+    .map((group) => group.split("|").map((name) => name.trim().replace(/[\s(:[].*$/s, "")));
 
 type Stanza = ReadonlyMap<string, string>;
 
-/** deb822(5): fields of paragraphs; continuation lines are dropped, no field here needs them. */
-function parseStanzas(text: string): Stanza[] {
-  return text
-    .split(/\n\n+/)
-    .map((paragraph) => {
-      const fields = new Map<string, string>();
-      for (const line of paragraph.split("\n")) {
-        const match = /^([!-9;-~]+):\s*(.*)$/.exec(line);
-        if (match !== null) fields.set(match[1]!, match[2]!);
-      }
-      return fields;
-    })
-    .filter((fields) => fields.size > 0);
-}
+/** Fields of paragraphs, with their continuation lines (deb822(5)). */
+const parseStanzas = (text: string): Stanza[] =>
+  text
+    .split(/\n{2,}/)
+    .map(
+      (paragraph) =>
+        new Map(
+          [...paragraph.matchAll(/^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)/gm)].map(([, name, value]) => [name!, value!]),
+        ),
+    );
 
 /** The short names in `License:` fields of a machine-readable copyright file (DEP-5); its prose is not guessed at. */
 function readLicence(root: Rootfs, name: string): string | undefined {

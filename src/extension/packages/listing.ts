@@ -2,12 +2,17 @@ import { rootPath } from "../../core/paths.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 import type { Package } from "./package.ts";
 
-/** What a database's reader gives: each package, all paths it lists, and its licence when somebody asks. */
+/** What a database's reader gives: each package; its paths and its licence when somebody asks. */
 export type Listing = readonly ListedPackage[];
 
 export interface ListedPackage {
   readonly one: Package;
-  readonly paths: readonly string[];
+  /** Its own name and every virtual one. */
+  readonly provides: readonly string[];
+  /** Alternatives: any one of each group. */
+  readonly depends: readonly (readonly string[])[];
+  /** Files and folders as the database spells them. */
+  readonly paths: () => readonly string[];
   readonly licence?: () => string | undefined;
 }
 

@@ -6,18 +6,22 @@ import { readDpkg } from "./dpkg.ts";
 import { type Distribution, type ListedPackage, type Listing, readText } from "./listing.ts";
 import type { Package, PackageDatabase } from "./package.ts";
 
-/** The packages of a root by its dpkg and apk databases; a root without any has no owners. */
-export function readPackages(root: Rootfs): PackageDatabase {
+/** What the dpkg and apk databases of a root say is installed; nothing where there is neither. */
+export function listPackages(root: Rootfs): Listing {
   const release = parseRelease(readText(root, "/etc/os-release") ?? readText(root, "/usr/lib/os-release") ?? "");
   const versionId = release.get("VERSION_ID");
   const system = (usual: string): Distribution => ({
     distribution: release.get("ID") ?? usual,
     ...(versionId === undefined ? {} : { release: versionId }),
   });
-  const listing: Listing = [...readDpkg(root, system("debian")), ...readApk(root, system("alpine"))];
+  return [...readDpkg(root, system("debian")), ...readApk(root, system("alpine"))];
+}
+
+/** Who owns what in a root; one without a database has no owners. */
+export function readPackages(root: Rootfs): PackageDatabase {
   // Paths stay as the databases spell them: an image has tens of thousands, and a few are asked for.
   const owners = new Map<string, ListedPackage>();
-  for (const listed of listing) for (const path of listed.paths) owners.set(path, listed);
+  for (const listed of listPackages(root)) for (const path of listed.paths()) owners.set(path, listed);
   const complete = new Map<ListedPackage, Package>();
   const completed = (listed: ListedPackage): Package => {
     const known = complete.get(listed);
@@ -35,7 +39,7 @@ export function readPackages(root: Rootfs): PackageDatabase {
     },
     foldersOf: (one) => {
       const listed = [...complete].find(([, known]) => known === one)?.[0];
-      return (listed?.paths ?? []).filter((path) => path.startsWith("/var/")).map(rootPath);
+      return (listed?.paths() ?? []).filter((path) => path.startsWith("/var/")).map(rootPath);
     },
   };
 }

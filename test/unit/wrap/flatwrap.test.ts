@@ -426,11 +426,13 @@ describe("--only-needed", () => {
     "/usr/local/own": "unowned",
   };
   const status = [
-    "Package: tool\nStatus: install ok installed\nArchitecture: amd64\nDepends: libtool (>= 1) | x, virtual\nDescription: a\n b",
-    "Package: libtool\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same",
-    "Package: real\nStatus: install ok installed\nProvides: virtual (= 2)",
-    "Package: sh\nStatus: install ok installed",
-    "Package: other\nStatus: install ok installed",
+    "Package: tool\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\nDepends: libtool (>= 1) | x, virtual\nDescription: a\n b",
+    "Package: libtool\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\nMulti-Arch: same",
+    "Package: real\nStatus: install ok installed\nVersion: 1\nProvides: virtual (= 2)",
+    "Package: sh\nStatus: install ok installed\nVersion: 1",
+    "Package: other\nStatus: install ok installed\nVersion: 1",
+    // Its files are gone, but for those that an administrator may have changed.
+    "Package: removed\nStatus: deinstall ok config-files\nVersion: 1\nDepends: other",
   ].join("\n\n");
   const info = "/var/lib/dpkg/info";
   it.each<[string, Record<string, MemoryEntry>]>([
@@ -443,17 +445,18 @@ describe("--only-needed", () => {
         [`${info}/real.list`]: "/usr/share/real\n",
         [`${info}/sh.list`]: "/bin/sh\n",
         [`${info}/other.list`]: "/usr/bin/other\n/usr/bin\n",
+        [`${info}/removed.list`]: "/usr/bin/tool\n",
       },
     ],
     [
       "apk",
       {
         "/lib/apk/db/installed": [
-          "P:tool\nD:so:libtool.so virtual !conflict\nF:bin\nR:tool\nF:usr/share/doc/tool\nR:copyright",
-          "P:libtool\np:so:libtool.so=1.2\nF:usr/lib\nR:libtool.so",
-          "P:real\np:virtual\nF:usr/share\nR:real",
-          "P:busybox\nF:bin\nR:sh",
-          "P:other\nF:usr/bin\nR:other",
+          "P:tool\nV:1\nD:so:libtool.so virtual !conflict\nF:bin\nR:tool\nF:usr/share/doc/tool\nR:copyright",
+          "P:libtool\nV:1\np:so:libtool.so=1.2\nF:usr/lib\nR:libtool.so",
+          "P:real\nV:1\np:virtual\nF:usr/share\nR:real",
+          "P:busybox\nV:1\nF:bin\nR:sh",
+          "P:other\nV:1\nF:usr/bin\nR:other",
         ].join("\n\n"),
       },
     ],
