@@ -15,6 +15,7 @@ import { rootTypes } from "../pack/ddi/ddi.ts";
 import { readGpt } from "../pack/ddi/gpt.ts";
 import { type Format, recogniseFormat } from "../pack/formats.ts";
 import { damaged } from "./cursor.ts";
+import { readBtrfs } from "./btrfs.ts";
 import { readExt } from "./ext.ts";
 import { readErofs } from "./erofs.ts";
 import { readSquashfs } from "./squashfs.ts";
@@ -37,6 +38,7 @@ const readers: Readonly<Partial<Record<Format, Reader>>> = {
   erofs: readErofs,
   ext4: readExt,
   ext2: readExt,
+  btrfs: readBtrfs,
   ddi: readDdi,
   tar: readTarTree,
 };

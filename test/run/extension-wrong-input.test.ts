@@ -22,9 +22,9 @@ beforeAll(() => {
     expect(pack("tree", "foo", "--arch", "x86-64", "--format", format, "-o", `${format}.raw`)).toMatchObject({
       status: 0,
     });
-  for (const format of ["squashfs", "erofs", "ext4", "ddi"]) {
+  for (const format of ["squashfs", "erofs", "ext4", "btrfs", "ddi"]) {
     writeFileSync(at(`short-${format}.raw`), readFileSync(at(`${format}.raw`)));
-    truncateSync(at(`short-${format}.raw`), format === "ext4" ? 5000 : 1500);
+    truncateSync(at(`short-${format}.raw`), { ext4: 5000, btrfs: 1 << 20 }[format] ?? 1500);
   }
 });
 
@@ -35,7 +35,7 @@ const listing = () =>
     .toSorted();
 
 type Row = readonly [line: string, status: 1 | 2, message: RegExp];
-const shorts = ["squashfs", "erofs", "ext4", "ddi"].flatMap((format): Row[] =>
+const shorts = ["squashfs", "erofs", "ext4", "btrfs", "ddi"].flatMap((format): Row[] =>
   ["info", "unpack", "try"].map((command): Row => {
     const [more, folders] = [command === "try" ? " -- true" : "", command === "unpack" ? " new" : ""];
     return [`${command} short-${format}.raw${folders}${more}`, 1, /damaged or hostile image: short-\w+\.raw/];

@@ -11,7 +11,7 @@ beforeAll(() => {
 });
 
 describe("looking into images", () => {
-  const formats = ["squashfs", "erofs", "ext4", "ext2", "ddi", "tar", "dir"];
+  const formats = ["squashfs", "erofs", "ext4", "ext2", "btrfs", "ddi", "tar", "dir"];
   const made = (format: string, ...options: string[]) => {
     const output = join(folder, `made-${format}-${options.length}`);
     if (!existsSync(output))
