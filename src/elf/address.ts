@@ -1,3 +1,4 @@
+import type { FlixwrapError } from "../core/errors.ts";
 import { decodeName } from "../core/names.ts";
 import type { ByteSource } from "../core/bytes.ts";
 import { PT } from "./constants.ts";
@@ -23,12 +24,14 @@ export interface FileRange {
 
 /** Exactly `length` bytes from `offset`; anything that does not lie wholly inside the file is an `elf-malformed` error. */
 export function readRange(file: Readable, offset: number | bigint, length: number | bigint, what: string): Uint8Array {
-  const end = BigInt(offset) + BigInt(length);
-  if (end > BigInt(file.source.size)) {
+  const [start, size] = [Number(offset), Number(length)];
+  // What is beyond 2^53 is rounded, but never down to the size of a file.
+  if (start + size > file.source.size) {
+    const end = BigInt(offset) + BigInt(length);
     throw malformed(file, offset, `${what} out of bounds`, `end at byte ${end}`, `at most ${file.source.size}`);
   }
-  const bytes = file.source.read(Number(offset), Number(length));
-  if (bytes.length !== Number(length)) throw malformed(file, offset, `${what} cannot be read whole`);
+  const bytes = file.source.read(start, size);
+  if (bytes.length !== size) throw malformed(file, offset, `${what} cannot be read whole`);
   return bytes;
 }
 
@@ -49,19 +52,27 @@ export function locate(file: Mapped, address: bigint): FileRange | undefined {
   return undefined;
 }
 
+/** {@link locate} for many places of one table, by their distances from its `address`. */
+export function openLocator(file: Mapped, address: bigint): (distance: number | bigint) => FileRange | undefined {
+  const whole = locate(file, address);
+  return (distance) => {
+    const skipped = Number(distance);
+    return whole !== undefined && skipped < whole.length
+      ? { offset: whole.offset + skipped, length: whole.length - skipped }
+      : locate(file, address + BigInt(distance));
+  };
+}
+
 /** The bytes that the loader sees at `address`. */
 export function readMapped(file: Mapped, address: bigint, length: number | bigint, what: string): Uint8Array {
   const range = locate(file, address);
-  if (range === undefined || BigInt(length) > BigInt(range.length)) {
-    throw malformed(
-      file,
-      range?.offset ?? 0,
-      `${what} is not mapped from the file`,
-      `address 0x${address.toString(16)}`,
-    );
-  }
+  if (range === undefined || Number(length) > range.length) throw unmapped(file, range, address, what);
   return readRange(file, range.offset, length, what);
 }
+
+/** The error for what the file does not fill; `range` is as much as it does fill. */
+export const unmapped = (file: Readable, range: FileRange | undefined, address: bigint, what: string): FlixwrapError =>
+  malformed(file, range?.offset ?? 0, `${what} is not mapped from the file`, `address 0x${address.toString(16)}`);
 
 /** What is read first of a string; most end within. */
 const firstStep = 256;

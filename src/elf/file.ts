@@ -2,7 +2,7 @@ import { windowedSource, type ByteSource } from "../core/bytes.ts";
 import { defined } from "../core/defined.ts";
 import { decodeName } from "../core/names.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { locate, readRange, readString, type FileRange, type Mapped, type Readable } from "./address.ts";
+import { locate, openLocator, readRange, readString, type FileRange, type Mapped, type Readable } from "./address.ts";
 import { DF_1, DT, EI, PN_XNUM, PT } from "./constants.ts";
 import type { Format } from "./layout.ts";
 import { hex, malformed } from "./problems.ts";
@@ -97,11 +97,11 @@ function parseElf(source: ByteSource, name: string): ElfFile {
   const dynamicRange = findDynamic(mapped);
   const dynamic = dynamicRange === undefined ? [] : readDynamic(mapped, format, dynamicRange);
   const file: WithDynamic = { ...mapped, dynamic };
-  const texts = (tag: number) =>
-    dynamic.filter((entry) => entry.tag === tag).map((entry) => readDynamicString(file, entry.value));
+  const stringAt = locateDynamicStrings(file);
+  const texts = (tag: number) => dynamic.filter((entry) => entry.tag === tag).map((entry) => stringAt(entry.value));
   const text = (tag: number, limit?: number) => {
     const offset = lastValue(file, tag);
-    return offset === undefined ? undefined : readDynamicString(file, offset, limit);
+    return offset === undefined ? undefined : stringAt(offset, limit);
   };
   const bits = (tag: number) => Number((lastValue(file, tag) ?? 0n) & 0xffffffffn);
   const flags1 = bits(DT.FLAGS_1);
@@ -184,13 +184,21 @@ function readDynamic(file: Readable, format: Format, range: FileRange): DynamicE
 
 /** The string at `offset` of the dynamic string table, of at most `limit` bytes. */
 export function readDynamicString(file: WithDynamic, offset: number | bigint, limit = pathMax): string {
-  // As the loader: from DT_STRTAB on, whatever DT_STRSZ says, as far as the segment is filled.
+  return locateDynamicStrings(file)(offset, limit);
+}
+
+/** {@link readDynamicString} for some strings: where the table lies is found once. */
+export function locateDynamicStrings(file: WithDynamic): (offset: number | bigint, limit?: number) => string {
   const table = lastValue(file, DT.STRTAB);
-  const range = table === undefined ? undefined : locate(file, table + BigInt(offset));
-  if (range === undefined) {
-    throw malformed(file, 0, "dynamic string table index out of bounds", hex(offset));
-  }
-  return readString(file, range.offset, range.length, limit, "dynamic string");
+  // As the loader: from DT_STRTAB on, whatever DT_STRSZ says, as far as the segment is filled.
+  const locateString = table === undefined ? () => undefined : openLocator(file, table);
+  return (offset, limit = pathMax) => {
+    const range = locateString(offset);
+    if (range === undefined) {
+      throw malformed(file, 0, "dynamic string table index out of bounds", hex(offset));
+    }
+    return readString(file, range.offset, range.length, limit, "dynamic string");
+  };
 }
 
 /** {@link readDynamicString} for many strings: the table is read once. */

@@ -1,6 +1,7 @@
 import { encodeName } from "../core/names.ts";
 import type { Mapped } from "./address.ts";
 import { PF, PT } from "./constants.ts";
+import type { Phdr } from "./structs.ts";
 
 /** One window of a search; windows overlap by what is searched for. */
 const windowSize = 1 << 20;
@@ -36,37 +37,69 @@ function findText(file: Mapped, text: string, before: string, after: string): nu
   return [...new Set(found)].sort((a, b) => a - b);
 }
 
-/** No name is longer than a path component; windows overlap by this. */
+/** No name is longer than a path component. */
 const nameMax = 256;
 /** Bytes of one file that are searched for names; the largest library there is has 150 MB of text. */
 const searchMax = 256 << 20;
 
 /**
- * The whole NUL-terminated strings of at most 255 bytes that match, each once, in the read-only segments of a file.
+ * The whole NUL-terminated strings of at most 255 bytes that match, each once, among a file's constants.
  * `pattern` is what the string looks like from its first to its last byte.
  */
 export function matchStrings(file: Mapped, pattern: RegExp): string[] {
   const whole = new RegExp(`(?<=\\0)(?:${pattern.source})(?=\\0)`, "g");
-  const found = new Set<string>();
-  let left = searchMax;
-  for (const [start, end] of readOnlyRanges(file)) {
-    for (let at = start; at < end && left > 0; at += windowSize) {
-      left -= windowSize;
-      // With the byte before; a segment may begin with a string.
-      const from = Math.max(start, at - 1);
-      const bytes = readBuffer(file, from, Math.min(windowSize + nameMax, end - from));
-      const text = (at === start ? "\0" : "") + bytes.toString("latin1");
-      for (const [match] of text.matchAll(whole)) if (match.length < nameMax) found.add(match);
-    }
-  }
-  return [...found];
+  const found = matchText(file, constantRanges(file), whole, nameMax);
+  return [...found].filter((match) => match.length < nameMax);
 }
 
-/** The file ranges of the PT_LOADs without write permission, as far as the file goes. */
-function readOnlyRanges(file: Mapped): [start: number, end: number][] {
+/**
+ * What `pattern` finds in the loaded bytes of a file that are no code, each once; a segment begins as if a NUL stood
+ * before it. `most` is the length of the longest match with what it looks at behind itself.
+ */
+export const matchData = (file: Mapped, pattern: RegExp, most: number): ReadonlySet<string> =>
+  matchText(file, loadedRanges(file, holdsData(file)), pattern, most);
+
+function matchText(file: Mapped, ranges: readonly Range[], pattern: RegExp, most: number): ReadonlySet<string> {
+  const found = new Set<string>();
+  let left = searchMax;
+  for (const [start, end] of ranges) {
+    for (let at = start; at < end && left > 0; at += windowSize) {
+      left -= windowSize;
+      // With the byte before; a segment may begin with a string. Windows overlap by the longest match.
+      const from = Math.max(start, at - 1);
+      const bytes = readBuffer(file, from, Math.min(windowSize + most, end - from));
+      const text = (at === start ? "\0" : "") + bytes.toString("latin1");
+      for (const [match] of text.matchAll(pattern)) found.add(match);
+    }
+  }
+  return found;
+}
+
+type Range = readonly [start: number, end: number];
+
+const isReadOnly = ({ flags }: Phdr): boolean => (flags & PF.W) === 0;
+
+/**
+ * Which segments hold more than code. Linkers that keep code apart give the headers a segment that is not executable,
+ * and the constants that one or another (ld -z separate-code, lld); else constants stand with the code.
+ */
+function holdsData({ segments }: Mapped): (segment: Phdr) => boolean {
+  const isApart = segments.some(({ type, offset, flags }) => type === PT.LOAD && offset === 0n && (flags & PF.X) === 0);
+  return ({ flags }) => !isApart || (flags & PF.X) === 0;
+}
+
+const readOnlyRanges = (file: Mapped): Range[] => loadedRanges(file, isReadOnly);
+
+function constantRanges(file: Mapped): Range[] {
+  const isData = holdsData(file);
+  return loadedRanges(file, (segment) => isReadOnly(segment) && isData(segment));
+}
+
+/** The file ranges of some PT_LOADs, as far as the file goes. */
+function loadedRanges(file: Mapped, isWanted: (segment: Phdr) => boolean): Range[] {
   const size = BigInt(file.source.size);
   return file.segments
-    .filter((one) => one.type === PT.LOAD && (one.flags & PF.W) === 0 && one.offset < size)
+    .filter((one) => one.type === PT.LOAD && one.offset < size && isWanted(one))
     .map((one) => {
       const end = one.offset + one.filesz;
       return [Number(one.offset), Number(end < size ? end : size)];

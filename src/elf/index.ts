@@ -3,7 +3,7 @@ export { isElf, readElf, type DynamicEntry, type ElfFile } from "./file.ts";
 export { planEdits, type ElfEdits, type ElfPatch } from "./edit.ts";
 export type { Growth, GrowthLimits } from "./draft.ts";
 export type { FlagEdit, NeededEdits, RunPath } from "./edit-dynamic.ts";
-export { findPath, findString, matchStrings } from "./find.ts";
+export { findPath, findString, matchData, matchStrings } from "./find.ts";
 export { nameMachine } from "./machines.ts";
 export { nameOf } from "./constants.ts";
 export { DF, DF_1, DT, EM, ET, PF, PT, SHF, SHN, SHT } from "./constants.ts";

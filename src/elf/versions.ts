@@ -1,7 +1,7 @@
 import { windowedSource, type ByteSource } from "../core/bytes.ts";
-import { locate, readMapped } from "./address.ts";
+import { locate, openLocator, readRange, unmapped } from "./address.ts";
 import { DT, VER_FLG } from "./constants.ts";
-import { lastValue, readDynamicString, type ElfFile } from "./file.ts";
+import { lastValue, locateDynamicStrings, type ElfFile } from "./file.ts";
 import { malformed } from "./problems.ts";
 import { Verdaux, Verdef, Vernaux, Verneed } from "./structs.ts";
 
@@ -39,22 +39,24 @@ export interface DefinedVersion {
 const recordsMax = 0x8000;
 
 /** DT_VERNEED, in table order; empty when there is none. */
-export const readNeededVersions = once((file): readonly NeededVersions[] =>
-  walkNeeded(file).map(({ record, auxiliaries }) => ({
-    file: readDynamicString(file, record.file),
+export const readNeededVersions = once((file): readonly NeededVersions[] => {
+  const stringAt = locateDynamicStrings(file);
+  return walkNeeded(file).map(({ record, auxiliaries }) => ({
+    file: stringAt(record.file),
     versions: auxiliaries.map(({ name, hash, flags, other }) => ({
-      name: readDynamicString(file, name),
+      name: stringAt(name),
       hash,
       weak: (flags & VER_FLG.WEAK) !== 0,
       index: other & 0x7fff,
     })),
-  })),
-);
+  }));
+});
 
 /** DT_VERDEF, in table order; empty when there is none. */
-export const readDefinedVersions = once((file): readonly DefinedVersion[] =>
-  walkDefined(file).map(({ record, auxiliaries }) => {
-    const names = auxiliaries.map(({ name }) => readDynamicString(file, name));
+export const readDefinedVersions = once((file): readonly DefinedVersion[] => {
+  const stringAt = locateDynamicStrings(file);
+  return walkDefined(file).map(({ record, auxiliaries }) => {
+    const names = auxiliaries.map(({ name }) => stringAt(name));
     return {
       name: names[0] ?? "",
       hash: record.hash,
@@ -63,8 +65,8 @@ export const readDefinedVersions = once((file): readonly DefinedVersion[] =>
       index: record.ndx & 0x7fff,
       parents: names.slice(1),
     };
-  }),
-);
+  });
+});
 
 /** Small records far apart are read by windows, and a file's but once: versions and symbols are both checked by them. */
 function once<T>(read: (file: ElfFile) => T): (file: ElfFile) => T {
@@ -110,8 +112,13 @@ function walk<R extends { cnt: number; aux: number; next: number }, A extends { 
 ): Chained<R, A>[] {
   const table = lastValue(file, tag);
   if (table === undefined) return [];
-  const readAt = <T>(layout: Layout<T>, at: number): T =>
-    layout.read(file, readMapped(file, table + BigInt(at), layout.size(file), "symbol versions"));
+  const locateRecord = openLocator(file, table);
+  const readAt = <T>(layout: Layout<T>, at: number): T => {
+    const range = locateRecord(at);
+    const size = layout.size(file);
+    if (range === undefined || size > range.length) throw unmapped(file, range, table + BigInt(at), "symbol versions");
+    return layout.read(file, readRange(file, range.offset, size, "symbol versions"));
+  };
   const found: Chained<R, A>[] = [];
   let records = 0;
   for (let at = 0, next = 1; next !== 0; at += next) {

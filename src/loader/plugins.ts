@@ -1,5 +1,6 @@
 import { type RootPath, baseName, join, rootPath } from "../core/paths.ts";
-import { isElf } from "../elf/file.ts";
+import { type ElfFile, isElf } from "../elf/file.ts";
+import { matchData } from "../elf/find.ts";
 import { openSymbolTable } from "../elf/symbol-table.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import type { Closure, LoadedObject } from "./closure.ts";
@@ -120,7 +121,7 @@ export function findPluginFolders(
       const { node, elf } = object;
       const wanted = which === "likely" ? likelyOf(object).filter((one) => isCalled(one, object, closure)) : undefined;
       if (wanted?.length === 0) return [];
-      const named = [...pathsIn(elf.source.read(0, largestObject)), ...computedFolders(node)];
+      const named = [...pathsIn(elf), ...computedFolders(node)];
       return [...new Set(named)].flatMap((folder): PluginFolder[] => {
         const purpose = purposeOf(folder);
         if (wanted !== undefined && (purpose === undefined || !wanted.includes(purpose))) return [];
@@ -139,8 +140,6 @@ const isCalled = ({ calls }: Purpose, owner: LoadedObject, { objects }: Closure)
   calls === undefined ||
   objects.some((one) => one !== owner && calls.some((symbol) => openSymbolTable(one.elf).mentions(symbol)));
 
-const largestObject = 256 * 1024 * 1024;
-
 function computedFolders(node: RootNode): RootPath[] {
   const name = baseName(node.path);
   return computed.flatMap(([object, folder]) => {
@@ -150,10 +149,9 @@ function computedFolders(node: RootNode): RootPath[] {
 }
 
 /** Absolute paths among the strings, alone or quoted or in a list: `MODULESDIR: "/usr/lib/ossl-modules"`, `/a:/b`. */
-function pathsIn(bytes: Uint8Array): RootPath[] {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
-  const found = text.matchAll(/(?<=[\0":;=, ])(?:\/[\w.+@-]{1,64}){2,12}\/?(?=[\0":;, ])/g);
-  return [...new Set(Array.from(found, ([path]) => rootPath(path)))];
+function pathsIn(elf: ElfFile): RootPath[] {
+  const path = /(?<=[\0":;=, ])(?:\/[\w.+@-]{1,64}){2,12}\/?(?=[\0":;, ])/g;
+  return [...new Set(Array.from(matchData(elf, path, 1024), rootPath))];
 }
 
 const purposeOf = (path: RootPath): Purpose | undefined => purposes.find(({ folder }) => folder.test(path));

@@ -46,11 +46,12 @@ export function checkSymbols(closure: Closure): readonly MissingSymbol[] {
   for (const process of closure.processes) {
     const scope = [...new Set([...process.objects, process.loader])].map(symbolsOf);
     const inScope = new Set(scope);
+    const bySoname = new Map(scope.toReversed().map((one) => [one.elf.soname, one]));
     for (const object of process.objects) {
       const key = `${process.family} ${object}`;
       if (served.get(key)?.every((provider) => inScope.has(provider)) === true) continue;
       const asker = symbolsOf(object);
-      const { missing, providers } = lookUp(asker, scope, process.family);
+      const { missing, providers } = lookUp(asker, scope, bySoname, process.family);
       if (missing.length === 0) served.set(key, providers);
       for (const wanted of missing) {
         const symbol = asker.table.nameOf(wanted);
@@ -63,23 +64,33 @@ export function checkSymbols(closure: Closure): readonly MissingSymbol[] {
   return [...found.values()];
 }
 
-/** What of an object's symbols nobody in scope has, and who has the others. */
+/**
+ * What of an object's symbols nobody in scope has, and who has the others. Only whether there is one counts, not who is
+ * the first: asked are the object that the symbol's version is needed of, then those that the object needs or that had
+ * another of its symbols, then all.
+ */
 function lookUp(
   asker: Symbols,
   scope: readonly Symbols[],
+  bySoname: ReadonlyMap<string | undefined, Symbols>,
   family: Process["family"],
 ): { readonly missing: readonly WantedSymbol[]; readonly providers: readonly Symbols[] } {
-  // Only whether there is one counts: who had another symbol of the version is asked first, then who had any.
   const providers = new Set<Symbols>();
+  const near = new Set(given(asker.elf.needed.map((name) => bySoname.get(name))));
   const usual = new Map<number, Symbols>();
+  for (const { file, versions } of readNeededVersions(asker.elf)) {
+    const provider = bySoname.get(file);
+    if (provider !== undefined) for (const { index } of versions) usual.set(index, provider);
+  }
   const missing = asker.table.wanted.filter((wanted) => {
     const serving = (one: Symbols): boolean =>
       (one !== asker || !wanted.elsewhere) && serves(one, asker, wanted, family);
     const last = usual.get(wanted.version);
-    if (last !== undefined && serving(last)) return false;
-    const provider = [...providers].find(serving) ?? scope.find(serving);
+    const provider = last !== undefined && serving(last) ? last : (first(near, serving) ?? first(scope, serving));
     if (provider === undefined) return true;
+    if (provider === last && providers.has(provider)) return false;
     providers.add(provider);
+    near.add(provider);
     usual.set(wanted.version, provider);
     return false;
   });
@@ -104,4 +115,11 @@ function readSymbols(elf: ElfFile): Symbols {
     ...readNeededVersions(elf).flatMap((needed) => needed.versions.map(({ index, name }) => [index, name] as const)),
   ]);
   return { elf, table: openSymbolTable(elf), versions, versioned: defined.length > 0 };
+}
+
+const given = <T>(values: readonly (T | undefined)[]): T[] => values.filter((value) => value !== undefined);
+
+function first<T>(all: Iterable<T>, test: (one: T) => boolean): T | undefined {
+  for (const one of all) if (test(one)) return one;
+  return undefined;
 }

@@ -66,6 +66,7 @@ export function formatSpdx(subject: SbomSubject): string {
 
 /** CycloneDX 1.5 as JSON. */
 export function formatCycloneDx(subject: SbomSubject): string {
+  const packages = sorted(subject.packages);
   return json({
     $schema: "http://cyclonedx.org/schema/bom-1.5.schema.json",
     bomFormat: "CycloneDX",
@@ -83,7 +84,7 @@ export function formatCycloneDx(subject: SbomSubject): string {
         ...(subject.image === undefined ? {} : { properties: [{ name: "flixwrap:image", value: subject.image }] }),
       },
     },
-    components: sorted(subject.packages).map((one) => ({
+    components: packages.map((one) => ({
       type: "library",
       "bom-ref": packageUrl(one),
       ...(one.supplier === undefined ? {} : { publisher: one.supplier }),
@@ -93,7 +94,7 @@ export function formatCycloneDx(subject: SbomSubject): string {
       purl: packageUrl(one),
       ...(one.homepage === undefined ? {} : { externalReferences: [{ type: "website", url: one.homepage }] }),
     })),
-    dependencies: [{ ref: "extension", dependsOn: sorted(subject.packages).map(packageUrl) }],
+    dependencies: [{ ref: "extension", dependsOn: packages.map(packageUrl) }],
   });
 }
 
@@ -101,7 +102,8 @@ const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 const timeOf = (epoch: number): string => new Date(epoch * 1000).toISOString().replace(/\.\d+Z$/, "Z");
 
 function sorted(packages: readonly Package[]): readonly Package[] {
-  return [...packages].sort((a, b) => (packageUrl(a) < packageUrl(b) ? -1 : 1));
+  const keyed = packages.map((one) => ({ one, key: packageUrl(one) }));
+  return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ one }) => one);
 }
 
 /** SPDX wants `Person: NAME (MAIL)` or `Organization: …`. */

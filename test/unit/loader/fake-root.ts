@@ -78,7 +78,10 @@ function elfOf(path: RootPath, source: ElfFile["source"], object: FakeObject): E
     source,
     name: path,
     type: 3,
-    segments: [],
+    // All of it is constants.
+    segments: [
+      { type: 1, flags: 4, offset: 0n, vaddr: 0n, paddr: 0n, filesz: BigInt(source.size), memsz: 0n, align: 1n },
+    ],
     dynamic: [],
     header: undefined as never,
     isDynamic: true,
