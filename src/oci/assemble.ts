@@ -7,7 +7,8 @@ import type { Digest } from "./digest.ts";
 import { boundExpansion } from "./expansion.ts";
 import { descriptorSource } from "./file-source.ts";
 import { decodeIndex, encodeIndex, INDEX_VERSION } from "./layer-index.ts";
-import { stackLayers, tooLarge, usualLimits } from "./layers.ts";
+import { stackLayers, tallied } from "./layers.ts";
+import { openTally } from "./limits.ts";
 import type { ImageContents, LayerSource } from "./resolve.ts";
 import type { Rootfs } from "./rootfs.ts";
 import { readTar, type TarEntry } from "./tar.ts";
@@ -59,12 +60,8 @@ function indexLayer(archive: ByteSource, diffId: Digest, where: string, cache: C
   const kept = cache.readBeside(diffId, suffix);
   const known = kept && decodeIndex(kept);
   if (known !== undefined) return known;
-  const entries: TarEntry[] = [];
-  for (const entry of readTar(archive, where)) {
-    entries.push(entry);
-    // Before they are put into the tree: headers alone can fill the memory.
-    if (entries.length > usualLimits.entries) throw tooLarge(where, `more than ${usualLimits.entries} entries`);
-  }
+  // Counted before they are put into the tree: headers alone can fill the memory.
+  const entries = [...tallied(readTar(archive, where), openTally(), where)];
   cache.writeBeside(diffId, suffix, encodeIndex(entries));
   return entries;
 }

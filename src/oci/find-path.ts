@@ -20,10 +20,14 @@ export interface FindOptions<N> {
   readonly followLast: boolean;
   /** Called for a name that is missing; what it makes is entered. Without it, missing means undefined. */
   readonly create?: (folder: N, name: string) => N;
+  /** Told how many parts each followed link adds to the path. */
+  readonly spend?: (parts: number) => void;
 }
 
 /** path_resolution(7): the kernel follows at most 40 links. */
 const MAX_LINKS = 40;
+/** Bytes of their targets together. `a/../a/../…` in each of the 40 would be 80,000 folders on the way. */
+const MAX_LINK_BYTES = 8192;
 
 /**
  * Resolves a path inside a root, as chroot(2) would make the kernel do it: absolute links restart at the
@@ -41,6 +45,7 @@ export function findPath<N extends Walkable>(
   const names: string[] = [];
   const pending = path.split("/").reverse();
   let links = 0;
+  let linkBytes = 0;
 
   for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
     const folder = nodes.at(-1)!;
@@ -57,16 +62,19 @@ export function findPath<N extends Walkable>(
     if (found === undefined) return undefined;
     if (found.type === "symlink" && (options.followLast || pending.length > 0)) {
       links += 1;
-      if (links > MAX_LINKS) {
-        throw new FlixwrapError("oci-link-loop", { what: "too many links in a path of the image", where: path });
-      }
       const target = found.target ?? "";
       if (target === "") return undefined;
+      linkBytes += target.length;
+      if (links > MAX_LINKS || linkBytes > MAX_LINK_BYTES) {
+        throw new FlixwrapError("oci-link-loop", { what: "too many links in a path of the image", where: path });
+      }
+      const parts = target.split("/");
+      options.spend?.(parts.length);
       if (target.startsWith("/")) {
         nodes.length = 1;
         names.length = 0;
       }
-      pending.push(...target.split("/").reverse());
+      pending.push(...parts.reverse());
       continue;
     }
     nodes.push(found);

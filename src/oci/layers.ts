@@ -2,6 +2,7 @@ import type { ByteSource } from "../core/bytes.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { findPath } from "./find-path.ts";
 import { sliceSource } from "./file-source.ts";
+import { openTally, type ImageLimits, type Tally } from "./limits.ts";
 import { sparseSource } from "./sparse.ts";
 import { MAX_NAME, MAX_PATH, type StoredContent, type TarEntry } from "./tar.ts";
 import { childOf, emptyFolder, type FileInode, type FolderInode, type Inode, type InodeAttributes } from "./tree.ts";
@@ -11,16 +12,6 @@ import { childOf, emptyFolder, type FileInode, type FolderInode, type Inode, typ
  * layer, so that they reach lower layers only, wherever they stand; what they remove stays available as the
  * goal of the layer's hard links.
  */
-
-export interface LayerLimits {
-  /** Entries of all layers together. */
-  readonly entries: number;
-  /** Bytes of all files together, as they would be on disk. */
-  readonly bytes: number;
-}
-
-/** Debian's whole archive has files enough for neither; a bomb has. */
-export const usualLimits: LayerLimits = { entries: 2_000_000, bytes: 64 * 2 ** 30 };
 
 /** Deep enough for any real tree; folders can be nested much deeper through links. */
 const MAX_DEPTH = 1024;
@@ -34,22 +25,13 @@ export interface LayerStack {
 }
 
 /** An empty root to which layers are applied, lowest first. */
-export function stackLayers(limits: LayerLimits = usualLimits): LayerStack {
+export function stackLayers(limits?: ImageLimits): LayerStack {
   const root = emptyFolder();
-  let entries = 0;
-  let bytes = 0;
+  // Folders that no entry names count as well, and so do entries that make nothing.
+  const [nodes, tally] = [openTally(limits), openTally(limits)];
   const begin = (archive: ByteSource, where: string, markers: boolean): Application =>
-    new Application(root, archive, where, markers, () => {
-      entries += 1;
-      if (entries > limits.entries) throw tooLarge(where, `more than ${limits.entries} entries`);
-    });
-  function* counted(layer: Iterable<TarEntry>, where: string): Generator<TarEntry> {
-    for (const entry of layer) {
-      bytes += entry.content?.size ?? 0;
-      if (bytes > limits.bytes) throw tooLarge(where, `more than ${limits.bytes} bytes`);
-      yield entry;
-    }
-  }
+    new Application(root, archive, where, markers, nodes);
+  const counted = (layer: Iterable<TarEntry>, where: string): Iterable<TarEntry> => tallied(layer, tally, where);
   return {
     root,
     apply(layer, archive, where) {
@@ -64,9 +46,20 @@ export function stackLayers(limits: LayerLimits = usualLimits): LayerStack {
   };
 }
 
-/** An image beyond its limits. */
-export const tooLarge = (where: string, got: string): FlixwrapError =>
-  new FlixwrapError("oci-too-large", { what: "the image is larger than allowed", where, got });
+/** The same entries, each counted before it is passed on. @throws FlixwrapError `oci-too-large`. */
+export function* tallied(entries: Iterable<TarEntry>, tally: Tally, where: string): Generator<TarEntry> {
+  for (const entry of entries) {
+    const { name, target = "", xattrs, content } = entry;
+    tally.entry(where);
+    tally.content(content?.size ?? 0, where);
+    tally.meta(name.length + target.length + (content?.parts?.length ?? 0) * PART, where);
+    for (const [key, value] of xattrs) tally.meta(key.length + value.length, where);
+    yield entry;
+  }
+}
+
+/** Bytes that a part of a sparse file's map takes in memory. */
+const PART = 64;
 
 const WHITEOUT = ".wh.";
 const OPAQUE = ".wh..wh..opq";
@@ -80,7 +73,7 @@ class Application {
   readonly #where: string;
   /** Whether names beginning with `.wh.` are markers. */
   readonly #markers: boolean;
-  readonly #count: () => void;
+  readonly #tally: Tally;
   /** What whiteouts of this layer took away, by folder and name. */
   readonly #removed = new Map<Inode, Map<string, Inode>>();
   readonly #aufs = new Map<string, Inode>();
@@ -88,14 +81,16 @@ class Application {
   /** Where the last entry was put, by its parent as written: most have the same. */
   #last: { readonly parent: string; readonly folder: FolderInode } | undefined;
 
-  /** `count` is called for every node that is made. */
-  constructor(root: FolderInode, archive: ByteSource, where: string, markers: boolean, count: () => void) {
+  /** `tally` counts every node that is made, and the way there. */
+  constructor(root: FolderInode, archive: ByteSource, where: string, markers: boolean, tally: Tally) {
     this.#root = root;
     this.#archive = archive;
     this.#where = where;
     this.#markers = markers;
-    this.#count = count;
+    this.#tally = tally;
   }
+
+  readonly #spend = (parts: number): void => this.#tally.steps(parts, this.#where);
 
   /** Whether the entry was a whiteout; then it is done. */
   applyWhiteout(entry: TarEntry): boolean {
@@ -124,7 +119,7 @@ class Application {
     const last = entry.name.slice(slash, end);
     const isPlain = isPlainName(last);
     if (isPlain && this.#last?.parent === parent) {
-      this.#count();
+      this.#tally.entry(this.#where);
       this.#put(entry, this.#last.folder, last);
       return;
     }
@@ -140,7 +135,7 @@ class Application {
       Object.assign(this.#root, attributesOf(entry));
       return;
     }
-    this.#count();
+    this.#tally.entry(this.#where);
     const folder = this.#makeFolder(entry, names);
     this.#last = isPlain ? { parent, folder } : undefined;
     this.#put(entry, folder, name);
@@ -186,7 +181,10 @@ class Application {
       childOf(folder, name) ?? this.#removed.get(folder)?.get(name);
     const found =
       this.#aufs.get(names.join("/")) ??
-      findPath<Inode>(this.#root, names.join("/"), removedOrPresent, { followLast: false })?.nodes.at(-1);
+      findPath<Inode>(this.#root, names.join("/"), removedOrPresent, {
+        followLast: false,
+        spend: this.#spend,
+      })?.nodes.at(-1);
     if (found === undefined) throw this.#unsafe(entry, "a hard link to a missing file", entry.target);
     if (found.type === "directory") throw this.#unsafe(entry, "a hard link to a folder", entry.target);
     return found;
@@ -198,12 +196,16 @@ class Application {
     const create = (above: Inode, name: string): Inode => {
       // A link's target may hold such a name, too.
       this.#refuseMarkers(entry, [name]);
-      this.#count();
+      this.#tally.entry(this.#where);
       const made = emptyFolder();
       if (above.type === "directory") above.children.set(name, made);
       return made;
     };
-    const trail = findPath<Inode>(this.#root, parent, childOf, { followLast: true, create });
+    const trail = findPath<Inode>(this.#root, parent, childOf, {
+      followLast: true,
+      create,
+      spend: this.#spend,
+    });
     const folder = trail?.nodes.at(-1);
     if (folder?.type !== "directory") throw this.#unsafe(entry, "a file or broken link where a folder is needed");
     if (trail!.names.length >= MAX_DEPTH) throw this.#unsafe(entry, "folders nested too deep");
@@ -211,7 +213,10 @@ class Application {
   }
 
   #find(names: readonly string[]): FolderInode | undefined {
-    const folder = findPath<Inode>(this.#root, asFolder(names), childOf, { followLast: true })?.nodes.at(-1);
+    const folder = findPath<Inode>(this.#root, asFolder(names), childOf, {
+      followLast: true,
+      spend: this.#spend,
+    })?.nodes.at(-1);
     return folder?.type === "directory" ? folder : undefined;
   }
 

@@ -126,7 +126,7 @@ function mendChecksum(bytes: Buffer, at: number): void {
   header.write(`${sum.toString(8).padStart(6, "0")}\0`, 148, "latin1");
 }
 
-const limits = { entries: 5000, bytes: 1 << 20 };
+const limits = { entries: 5000, bytes: 1 << 20, meta: 1 << 20, steps: 1 << 20 };
 
 /** Whether the layer was refused. */
 function exercise(layer: Buffer): boolean {

@@ -1,14 +1,15 @@
 import { expect, it } from "vitest";
 import { memorySource } from "../../../src/core/bytes.ts";
 import { stackLayers } from "../../../src/oci/layers.ts";
+import type { ImageLimits } from "../../../src/oci/limits.ts";
 import type { Rootfs } from "../../../src/oci/rootfs.ts";
 import { readTar } from "../../../src/oci/tar.ts";
 import { treeRootfs } from "../../../src/oci/tree.ts";
 import { describeTree } from "../../support/describe-tree.ts";
 import { layerCorpus } from "../../support/layer-corpus.ts";
-import { file, symlink, tar } from "../../support/tar-bytes.ts";
+import { file, folder, pax, symlink, tar } from "../../support/tar-bytes.ts";
 
-function indexLayers(layers: readonly Buffer[], limits?: { entries: number; bytes: number }): Rootfs {
+function indexLayers(layers: readonly Buffer[], limits?: ImageLimits): Rootfs {
   const stack = stackLayers(limits);
   for (const [n, layer] of layers.entries())
     stack.apply(readTar(memorySource(layer), "layer"), memorySource(layer), `layer ${n}`);
@@ -23,12 +24,35 @@ it.each(layerCorpus("/host/victim"))("row $row: $title", ({ layers, outcome }) =
   }
 });
 
-it("bounds the entries and the bytes of all layers together", () => {
-  const layers = [tar(file("a", "12345"), file("b", "12345")), tar(file("c", "12345"))];
-  expect(describeTree(indexLayers(layers, { entries: 3, bytes: 15 }))).toHaveLength(3);
-  const tooLarge = expect.objectContaining({ code: "oci-too-large" });
-  expect(() => indexLayers(layers, { entries: 2, bytes: 15 })).toThrow(tooLarge);
-  expect(() => indexLayers(layers, { entries: 3, bytes: 14 })).toThrow(tooLarge);
+it.each<[string, Partial<ImageLimits>, boolean]>([
+  ["all that there is", {}, true],
+  ["fewer entries", { entries: 3 }, false],
+  ["fewer bytes", { bytes: 14 }, false],
+  ["fewer names and attributes", { meta: 11 }, false],
+])("bounds entries, bytes, names and attributes of all layers together: %s", (_, fewer, isTaken) => {
+  const xattr = pax({ "SCHILY.xattr.user.k": Buffer.from("v") });
+  const layers = [tar(file("a", "12345"), xattr, file("b", "12345")), tar(file("c", "12345"), symlink("l", "a"))];
+  // Five letters of names and a target, and `user.k` with its `v`.
+  const index = (): Rootfs => indexLayers(layers, { entries: 4, bytes: 15, meta: 12, steps: 0, ...fewer });
+  if (isTaken) expect(describeTree(index())).toHaveLength(4);
+  else expect(index).toThrow(expect.objectContaining({ code: "oci-too-large" }));
+});
+
+it("follows no links that lead through thousands of folders", () => {
+  const links = Array.from({ length: 39 }, (_, n) => [
+    pax({ linkpath: `${"d/../".repeat(50)}l${n + 1}` }),
+    symlink(`l${n}`, "x"),
+  ]);
+  const layer = tar(folder("d/"), folder("l39/"), ...links.flat(), file("l0/f", "x"));
+  expect(() => indexLayers([layer])).toThrow(expect.objectContaining({ code: "oci-link-loop" }));
+  const first = symlink("l", `${"./".repeat(40)}d/.`);
+  expect(describeTree(indexLayers([tar(folder("d/"), first, file("l/f", "x"))]))).toContain("f /d/f x");
+  const limits = { entries: 9, bytes: 9, meta: 999 };
+  const around = [tar(folder("d/"), symlink("l", "d/./."), file("l/f", "x"), file("d/g", "x"), file("l/h", "x"))];
+  expect(() => indexLayers(around, { ...limits, steps: 5 })).toThrow(
+    expect.objectContaining({ code: "oci-too-large" }),
+  );
+  expect(describeTree(indexLayers(around, { ...limits, steps: 6 }))).toHaveLength(5);
 });
 
 it("makes no folder with a marker's name, even where a link leads to one", () => {
