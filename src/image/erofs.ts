@@ -1,8 +1,9 @@
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
 import type { NodeType } from "../oci/rootfs.ts";
+import { type Tally, openTally } from "../oci/limits.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
-import { type Cursor, cursorAt, damaged } from "./cursor.ts";
+import { cursorAt, damaged } from "./cursor.ts";
 import { type Extent, readExtents } from "./erofs-extents.ts";
 import { chooseExpander } from "./decompress.ts";
 import { expandLz4Start } from "./lz4.ts";
@@ -15,7 +16,7 @@ import { type Piece, piecesSource } from "./pieces.ts";
 export function readErofs(source: ByteSource, name: string): FolderInode {
   const image = openImage(source, name);
   const known = new Map<number, Inode>();
-  const pending: { readonly folder: FolderInode; readonly content: ByteSource }[] = [];
+  const pending: { readonly folder: FolderInode; readonly core: Core }[] = [];
   const open = (nid: number): Inode => {
     const seen = known.get(nid);
     if (seen !== undefined) {
@@ -27,19 +28,28 @@ export function readErofs(source: ByteSource, name: string): FolderInode {
     const core = readInode(image, nid);
     const inode = toInode(image, core);
     known.set(nid, inode);
-    if (inode.type === "directory") pending.push({ folder: inode, content: openContent(image, core) });
+    if (inode.type === "directory") pending.push({ folder: inode, core });
+    if (inode.type === "directory") image.tally.meta(core.size / FOLDER_SHARE, name);
+    if (inode.type === "file") image.tally.content(core.size, name);
     return inode;
   };
   const root = open(image.root);
   if (root.type !== "directory") throw damaged(name, `a root of type ${root.type}`);
   for (let next = pending.pop(); next !== undefined; next = pending.pop())
-    for (const { entry, nid } of listFolder(image, next.content))
+    for (const { entry, nid } of listFolder(image, openContent(image, next.core))) {
+      image.tally.entry(name);
+      image.tally.meta(entry.length, name);
       if (entry !== "." && entry !== "..") next.folder.children.set(entry, open(nid));
+    }
   return root;
 }
 
+/** Of a folder's bytes, so many stand for one that is held: the rest is room, and numbers. */
+const FOLDER_SHARE = 16;
+
 /** What every part of an image's reader needs. */
 interface Image {
+  readonly tally: Tally;
   readonly source: ByteSource;
   readonly name: string;
   readonly blockSize: number;
@@ -75,6 +85,7 @@ function openImage(source: ByteSource, name: string): Image {
   cursor.skip(8);
   const packed = cursor.u64();
   return {
+    tally: openTally(),
     source,
     name,
     blockSize,
@@ -142,23 +153,34 @@ function readXattrs(image: Image, at: number, size: number, where: string): Read
   const ids = cursorAt(bytes, 12, where);
   for (let index = 0; index < shared!; index++) {
     const start = image.xattrStart + ids.u32() * 4;
-    readXattr(cursorAt(image.source.read(start, 4 + 255 + 65_535), 0, where), found);
+    readXattr(image, (length) => image.source.read(start, length), where, found);
   }
   for (let offset = 12 + shared! * 4; offset + 4 <= size;) {
-    const length = readXattr(cursorAt(bytes, offset, where), found);
+    const length = readXattr(image, (most) => bytes.subarray(offset, offset + most), where, found);
     offset += Math.ceil(length / 4) * 4;
   }
   return found;
 }
 
-function readXattr(cursor: Cursor, found: Map<string, Uint8Array>): number {
-  const [nameLength, prefix] = cursor.bytes(2);
-  const valueLength = cursor.u16();
+function readXattr(
+  { tally, name: image }: Image,
+  read: (length: number) => Uint8Array,
+  where: string,
+  found: Map<string, Uint8Array>,
+): number {
+  const head = cursorAt(read(4), 0, where);
+  const [nameLength, prefix] = head.bytes(2);
+  const length = 4 + nameLength! + head.u16();
+  const cursor = cursorAt(read(length), 4, where);
   const name = (prefixes[prefix!] ?? "") + decodeName(cursor.bytes(nameLength!));
-  const value = Uint8Array.from(cursor.bytes(valueLength));
+  const value = Uint8Array.from(cursor.bytes(length - 4 - nameLength!));
+  tally.meta(length + ATTRIBUTE, image);
   if (name !== "") found.set(name, value);
-  return 4 + nameLength! + valueLength;
+  return length;
 }
+
+/** Bytes that an attribute takes in memory besides name and value. */
+const ATTRIBUTE = 16;
 
 const TYPES: Readonly<Record<number, "file" | "directory" | "symlink" | "character-device" | "block-device" | "fifo">> =
   {
@@ -189,6 +211,7 @@ function typedInode(image: Image, core: Core, type: NodeType, attributes: InodeA
       return { type, size: core.size, open: () => openContent(image, core), ...attributes };
     case "symlink": {
       if (core.size > 65_536) throw damaged(image.name, `a link of ${core.size} bytes`);
+      image.tally.meta(core.size, image.name);
       return { type, target: decodeName(openContent(image, core).read(0, core.size)), ...attributes };
     }
     case "character-device":

@@ -1,6 +1,7 @@
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
 import type { NodeType } from "../oci/rootfs.ts";
+import { type Tally, openTally } from "../oci/limits.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
 import { damaged } from "./cursor.ts";
 import { type Piece, piecesSource } from "./pieces.ts";
@@ -12,7 +13,7 @@ import { type Piece, piecesSource } from "./pieces.ts";
 export function readExt(source: ByteSource, name: string): FolderInode {
   const image = openImage(source, name);
   const known = new Map<number, Inode>();
-  const pending: { readonly folder: FolderInode; readonly content: ByteSource; readonly isRoot: boolean }[] = [];
+  const pending: { readonly folder: FolderInode; readonly core: Core; readonly isRoot: boolean }[] = [];
   const open = (number: number): Inode => {
     const seen = known.get(number);
     if (seen !== undefined) {
@@ -22,14 +23,17 @@ export function readExt(source: ByteSource, name: string): FolderInode {
     const core = readInode(image, number);
     const inode = toInode(image, core);
     known.set(number, inode);
-    if (inode.type === "directory")
-      pending.push({ folder: inode, content: openContent(image, core), isRoot: number === ROOT });
+    if (inode.type === "directory") pending.push({ folder: inode, core, isRoot: number === ROOT });
+    if (inode.type === "directory") image.tally.meta(core.size / FOLDER_SHARE, name);
+    if (inode.type === "file") image.tally.content(core.size, name);
     return inode;
   };
   const root = open(ROOT);
   if (root.type !== "directory") throw damaged(name, `a root of type ${root.type}`);
   for (let next = pending.pop(); next !== undefined; next = pending.pop())
-    for (const [entry, number] of listFolder(image, next.content)) {
+    for (const [entry, number] of listFolder(image, openContent(image, next.core))) {
+      image.tally.entry(name);
+      image.tally.meta(entry.length, name);
       if (next.isRoot && entry === "lost+found" && isEmpty(image, number)) continue;
       next.folder.children.set(entry, open(number));
     }
@@ -40,7 +44,11 @@ const ROOT = 2;
 /** Names with types, extents, 64 bit, flexible groups, checksum seed, large folders. */
 const understood = 0x2 | 0x40 | 0x80 | 0x200 | 0x2000 | 0x4000;
 
+/** Of a folder's bytes, so many stand for one that is held: the rest is room, and numbers. */
+const FOLDER_SHARE = 16;
+
 interface Image {
+  readonly tally: Tally;
   readonly source: ByteSource;
   readonly name: string;
   readonly blockSize: number;
@@ -69,6 +77,7 @@ function openImage(source: ByteSource, name: string): Image {
   if (inodeSize < 128 || inodeSize > blockSize || inodesPerGroup === 0)
     throw damaged(name, `inodes of ${inodeSize} bytes`);
   return {
+    tally: openTally(),
     source,
     name,
     blockSize,
@@ -149,6 +158,7 @@ function toInode(image: Image, core: Core): Inode {
 /** A short target stands in place of the block numbers. */
 function readTarget(image: Image, core: Core): Uint8Array {
   if (core.size > 4096) throw damaged(image.name, `a link of ${core.size} bytes`);
+  image.tally.meta(core.size, image.name);
   if (core.size < 60 && (core.flags & EXTENTS) === 0) return core.bytes.subarray(40, 40 + core.size);
   return openContent(image, core).read(0, core.size);
 }
@@ -298,6 +308,7 @@ function readXattrList(image: Image, area: Buffer, start: number, found: Map<str
     if (at + 16 + nameLength > area.length || offset + size > area.length)
       throw damaged(image.name, "an attribute out of bounds");
     const name = (prefixes[prefix] ?? "") + decodeName(area.subarray(at + 16, at + 16 + nameLength));
+    image.tally.meta(16 + nameLength + size, image.name);
     found.set(name, Uint8Array.from(area.subarray(offset, offset + size)));
     at += 16 + Math.ceil(nameLength / 4) * 4;
   }

@@ -47,14 +47,9 @@ type Reader = (source: ByteSource, name: string) => FolderInode;
 
 /** Files, no layer: a name that begins with `.wh.` is just a name. */
 function readTarTree(source: ByteSource, name: string): FolderInode {
-  try {
-    const stack = stackLayers();
-    stack.applyFiles(readTar(source, name), source, name);
-    return stack.root;
-  } catch (error) {
-    if (error instanceof FlixwrapError) throw damaged(name, error.message);
-    throw error;
-  }
+  const stack = stackLayers();
+  stack.applyFiles(readTar(source, name), source, name);
+  return stack.root;
 }
 
 /** The file system in the root partition of a disk image. */
@@ -88,10 +83,20 @@ export async function openExtension(path: string, context: Context): Promise<Ope
     const read = format === undefined ? undefined : readers[format];
     if (format === undefined || read === undefined)
       throw unreadable(path, format ?? (source.size === 0 ? "an empty file" : "an unknown format"));
-    const rootfs = treeRootfs(path, read(source, path));
+    const rootfs = treeRootfs(path, readTree(read, source, path));
     return { path, fileName, format, size: source.size, rootfs, close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
+    throw error;
+  }
+}
+
+/** A bad tar, or an image beyond the limits that all images have: both are damaged to whoever looks into one. */
+function readTree(read: Reader, source: ByteSource, path: string): FolderInode {
+  try {
+    return read(source, path);
+  } catch (error) {
+    if (error instanceof FlixwrapError && error.code.startsWith("oci-")) throw damaged(path, error.message);
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
+import { type Tally, openTally } from "../oci/limits.ts";
 import { type FolderInode, type Inode, emptyFolder } from "../oci/tree.ts";
 import { type Cursor, cursorAt, damaged } from "./cursor.ts";
 import { type Expand, chooseExpander } from "./decompress.ts";
@@ -11,7 +12,7 @@ import { type Expand, chooseExpander } from "./decompress.ts";
  */
 export function readSquashfs(source: ByteSource, name: string): FolderInode {
   const head = readSuperblock(source, name);
-  const image = { source, name, head, expand: chooseExpander(head.compressor, name) };
+  const image = { source, name, head, expand: chooseExpander(head.compressor, name), tally: openTally() };
   const inodes = readTable(image, head.inodeTable, head.directoryTable, "inode table");
   const directories = readTable(image, head.directoryTable, head.directoryEnd, "directory table");
   const tree = new TreeReader(image, inodes, directories, readIds(image), readFragments(image), readXattrs(image));
@@ -25,6 +26,7 @@ interface Image {
   readonly name: string;
   readonly head: Superblock;
   readonly expand: Expand;
+  readonly tally: Tally;
 }
 
 interface Superblock {
@@ -52,8 +54,8 @@ interface Reference {
 
 const compressors = ["", "gzip", "lzma", "lzo", "xz", "lz4", "zstd"];
 const METADATA = 8192;
-/** No table of an honest image comes near. */
-const tableLimit = 512 << 20;
+/** Bytes of one table, expanded: no honest image's comes near. A block that holds zeros takes twenty in the image. */
+const tableLimit = 256 << 20;
 const none = 0xffff_ffff;
 
 const toReference = (value: bigint): Reference => ({ block: Number(value >> 16n), offset: Number(value & 0xffffn) });
@@ -120,6 +122,7 @@ function readTable({ source, name, expand }: Image, start: number, end: number, 
     const header = raw.readUInt16LE(at);
     const length = header & 0x7fff;
     if (length > METADATA || at + 2 + length > raw.length) throw damaged(where, `a block of ${length} bytes at ${at}`);
+    if (blocks.length * METADATA > tableLimit) throw damaged(where, `more than ${blocks.length} blocks`);
     blocks.push({ bytes: raw.subarray(at + 2, at + 2 + length), isPacked: (header & 0x8000) === 0, at });
     at += 2 + length;
   }
@@ -168,20 +171,24 @@ interface Fragment {
   readonly size: number;
 }
 
-function readFragments(image: Image): readonly Fragment[] {
+/** Each is read when it is asked for: sixteen bytes of zeros cost a bomb nothing. */
+function readFragments(image: Image): (index: number) => Fragment {
   const { fragmentTable, fragmentCount } = image.head;
-  if (fragmentTable === undefined || fragmentCount === 0) return [];
   const where = `${image.name}, fragment table`;
-  const cursor = cursorAt(readIndexed(image, fragmentTable, fragmentCount * 16, "fragment table").bytes, 0, where);
-  return Array.from({ length: fragmentCount }, () => {
-    const fragment = { start: cursor.u64(), size: cursor.u32() };
-    cursor.skip(4);
-    return fragment;
-  });
+  const bytes =
+    fragmentTable === undefined || fragmentCount === 0
+      ? new Uint8Array(0)
+      : readIndexed(image, fragmentTable, fragmentCount * 16, "fragment table").bytes;
+  return (index) => {
+    const cursor = cursorAt(bytes, index * 16, where);
+    return { start: cursor.u64(), size: cursor.u32() };
+  };
 }
 
 type Xattrs = ReadonlyMap<string, Uint8Array>;
 const noXattrs: Xattrs = new Map();
+/** Bytes that an attribute takes in memory besides name and value. */
+const ATTRIBUTE = 16;
 const prefixes = ["user.", "trusted.", "security."];
 
 /** The sets of extended attributes, by number, each read when it is asked for. */
@@ -208,13 +215,14 @@ function readXattrs(image: Image): (index: number) => Xattrs {
       const type = cursor.u16();
       const key = (prefixes[type & 0xff] ?? "") + decodeName(cursor.bytes(cursor.u16()));
       const length = cursor.u32();
-      if ((type & 0x100) === 0) found.set(key, Uint8Array.from(cursor.bytes(length)));
-      else {
+      let value = cursor.bytes(length);
+      if ((type & 0x100) !== 0) {
         // The value stands elsewhere: a reference to it is here.
-        const [elseLow, elseHigh] = [cursor.u32(), cursor.u32()];
-        const other = cursorIn(values, toReference((BigInt(elseHigh) << 32n) | BigInt(elseLow)));
-        found.set(key, Uint8Array.from(other.bytes(other.u32())));
+        const other = cursorIn(values, toReference(Buffer.from(cursorAt(value, 0, where).bytes(8)).readBigUInt64LE(0)));
+        value = other.bytes(other.u32());
       }
+      image.tally.meta(ATTRIBUTE + key.length + value.length, image.name);
+      found.set(key, Uint8Array.from(value));
     }
     return found;
   };
@@ -236,7 +244,7 @@ class TreeReader {
     inodes: Table,
     directories: Table,
     ids: readonly number[],
-    fragments: readonly Fragment[],
+    fragments: (index: number) => Fragment,
     xattrs: (index: number) => Xattrs,
   ) {
     this.#image = image;
@@ -266,7 +274,11 @@ class TreeReader {
     };
     const first = open(root);
     for (let next = pending.pop(); next !== undefined; next = pending.pop())
-      for (const [name, reference] of this.#list(next.listing)) next.folder.children.set(name, open(reference));
+      for (const [name, reference] of this.#list(next.listing)) {
+        this.#image.tally.entry(this.#image.name);
+        this.#image.tally.meta(name.length, this.#image.name);
+        next.folder.children.set(name, open(reference));
+      }
     return first;
   }
 
@@ -293,6 +305,8 @@ class TreeReader {
         const file = isExtended ? readLongFile(cursor) : readShortFile(cursor);
         const { blockSize } = this.#image.head;
         const count = file.fragment === none ? Math.ceil(file.size / blockSize) : Math.floor(file.size / blockSize);
+        this.#image.tally.content(file.size, this.#image.name);
+        this.#image.tally.meta(count * 8, this.#image.name);
         const sizes = cursorSizes(cursor, count, this.#inodes);
         const open = () => this.#blocks.open({ ...file, sizes });
         return { inode: { type: "file", size: file.size, open, ...attributes(file.xattr) } };
@@ -300,6 +314,7 @@ class TreeReader {
       case 3: {
         cursor.skip(4);
         const target = decodeName(cursor.bytes(cursor.u32()));
+        this.#image.tally.meta(target.length, this.#image.name);
         return { inode: { type: "symlink", target, ...attributes(isExtended ? cursor.u32() : none) } };
       }
       case 4:
@@ -401,10 +416,10 @@ function cursorSizes(cursor: Cursor, count: number, { bytes, where }: Table): re
 /** Expanded data blocks, the last few of them kept. */
 class BlockReader {
   readonly #image: Image;
-  readonly #fragments: readonly Fragment[];
+  readonly #fragments: (index: number) => Fragment;
   readonly #recent = new Map<number, Uint8Array>();
 
-  constructor(image: Image, fragments: readonly Fragment[]) {
+  constructor(image: Image, fragments: (index: number) => Fragment) {
     this.#image = image;
     this.#fragments = fragments;
   }
@@ -420,8 +435,7 @@ class BlockReader {
     const block = (index: number): Uint8Array => {
       const length = Math.min(blockSize, file.size - index * blockSize);
       if (index < file.sizes.length) return this.#read(starts[index]!, file.sizes[index]!, length);
-      const fragment = this.#fragments[file.fragment];
-      if (fragment === undefined) throw damaged(this.#image.name, `fragment ${file.fragment}`);
+      const fragment = this.#fragments(file.fragment);
       const whole = this.#read(fragment.start, fragment.size, undefined);
       if (file.fragmentOffset + length > whole.length) throw damaged(this.#image.name, "a file beyond its fragment");
       return whole.subarray(file.fragmentOffset, file.fragmentOffset + length);

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memorySource } from "../../src/core/bytes.ts";
@@ -106,6 +107,53 @@ describe("hostile images", () => {
       { numRuns: 400 },
     );
     expect(errors).toBeGreaterThan(50);
+  });
+
+  const promises = (size: string): string => {
+    const place = mkdtempSync(join(folder, "promise-"));
+    execFileSync("truncate", ["-s", size, join(place, "file")]);
+    return place;
+  };
+  test.each<[string, (image: string, from: string) => [string, ...string[]]]>([
+    ["ext4", (image, from) => ["mke2fs", "-q", "-F", "-t", "ext4", "-d", from, image, "8M"]],
+    ["tar", (image, from) => ["tar", "-cSf", image, "-C", from, "."]],
+  ])("a %s that promises more than 64 GiB is damaged", async (name, make) => {
+    for (const [size, code] of [
+      ["63G", undefined],
+      ["65G", "pack-damaged-image"],
+    ] as const) {
+      const image = join(folder, `promise-${size}.${name}`);
+      const [tool, ...args] = make(image, promises(size));
+      execFileSync(tool, args);
+      const opened = await openExtension(image, context).catch((error: FlixwrapError) => error);
+      if ("close" in opened) opened.close();
+      expect("code" in opened ? opened.code : undefined).toBe(code);
+    }
+  });
+
+  test("a squashfs whose tables are a bomb is refused before it goes off", () => {
+    const zeros = deflateSync(Buffer.alloc(8192), { level: 9 });
+    const block = Buffer.concat([Buffer.of(zeros.length, 0), zeros]);
+    const blocks = Buffer.concat(Array.from({ length: 500_000 }, () => block));
+    const head = Buffer.alloc(96, 0xff);
+    head.write("hsqs", 0, "latin1");
+    head.writeUInt32LE(1 << 17, 12);
+    head.writeUInt32LE(0, 16);
+    [1, 17, 0, 1, 4, 0].forEach((value, n) => head.writeUInt16LE(value, 20 + n * 2));
+    const end = BigInt(head.length + blocks.length);
+    for (const [at, value] of [
+      [32, 0n],
+      [40, end + 8n],
+      [48, end],
+      [64, 96n],
+      [72, end],
+    ] as const)
+      head.writeBigUInt64LE(value, at);
+    const bomb = Buffer.concat([head, blocks, Buffer.alloc(8)]);
+    expect(bomb.length).toBeLessThan(20 << 20);
+    const before = process.memoryUsage().rss;
+    expect(() => readSquashfs(memorySource(bomb), "x")).toThrow(/inode table: got more than 32769 blocks/);
+    expect(process.memoryUsage().rss - before).toBeLessThan(256 << 20);
   });
 
   test("what is no image is told in one line", async () => {

@@ -15,6 +15,7 @@ import { treeRootfs } from "../../../src/oci/tree.ts";
 import type { Rootfs } from "../../../src/oci/rootfs.ts";
 import { describeTree } from "../../support/describe-tree.ts";
 import { layerCorpus } from "../../support/layer-corpus.ts";
+import { generator, type Random } from "../../support/random.ts";
 import { file, folder, gnuLong, hardlink, marker, pax, symlink, tar } from "../../support/tar-bytes.ts";
 
 /**
@@ -27,18 +28,6 @@ const seed = Number(process.env["FLIXWRAP_FUZZ_SEED"] ?? 1);
 const slowest = 2000;
 const largest = 512 << 20;
 const block = 512;
-
-/** xorshift32. */
-function generator(state: number): (below: number) => number {
-  let next = state | 1;
-  return (below) => {
-    next ^= next << 13;
-    next ^= next >>> 17;
-    next ^= next << 5;
-    return (next >>> 0) % below;
-  };
-}
-type Random = ReturnType<typeof generator>;
 
 const base = tar(folder("usr/lib/"), file("usr/lib/a", "lower"), symlink("lib", "usr/lib"), hardlink("h", "usr/lib/a"));
 
