@@ -231,7 +231,7 @@ function* listFolder(image: Image, content: ByteSource): Iterable<{ readonly ent
   for (let at = 0; at < content.size; at += image.blockSize) {
     const block = content.read(at, image.blockSize);
     const table = cursorAt(block, 0, where);
-    const count = Buffer.from(block.buffer, block.byteOffset, block.byteLength).readUInt16LE(8) / 12;
+    const count = cursorAt(block, 8, where).u16() / 12;
     if (!Number.isInteger(count) || count === 0 || count * 12 > block.length)
       throw damaged(where, `${count} names in a block`);
     const entries = Array.from({ length: count }, () => {

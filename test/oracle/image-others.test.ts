@@ -226,3 +226,15 @@ test.each(fuzzed)("%s, flipped or cut: an error or other content, never a crash 
   );
   expect(errors).toBeGreaterThan(10);
 });
+
+test("an erofs folder too short for a name is damaged (found by the fuzzer at run 10,824)", () => {
+  const image = join(folder, "short.raw");
+  execFileSync("mkfs.erofs", ["--quiet", image, join(place, "usr/text")]);
+  const bytes = readFileSync(image);
+  // struct erofs_super_block: root_nid, blkszbits and meta_blkaddr; a compact inode has its size at 8.
+  const root = (bytes.readUInt32LE(1024 + 40) << bytes[1024 + 12]!) + bytes.readUInt16LE(1024 + 14) * 32;
+  for (const size of [1, 9, 4097]) {
+    bytes.writeUInt32LE(size, root + 8);
+    expect(() => readErofs(memorySource(bytes), "x")).toThrow(expect.objectContaining({ code: "pack-damaged-image" }));
+  }
+});
