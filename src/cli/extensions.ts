@@ -31,7 +31,8 @@ export function checkCommand(session: Session): Command {
       const { formatSarif } = await import("../extension/check/sarif.ts");
       const { readVersion } = await import("../host/version.ts");
       if (options.sarif) session.terminal.out(formatSarif(results, readVersion()));
-      for (const { file, findings } of options.sarif ? [] : results) {
+      for (const { files: several, findings } of options.sarif ? [] : results) {
+        const file = several.join(" + ");
         if (options.json)
           session.terminal.out(
             `${JSON.stringify({ file, findings: findings.map((one) => ({ ...one, message: wordFinding(one, false) })) })}\n`,

@@ -8,9 +8,9 @@ import { namesOf } from "../extension/check/rules-release.ts";
 import { openHost } from "./host.ts";
 import { type OpenedExtension, openExtension } from "./open.ts";
 
-/** What was found in one file; collisions of several stand under a name of all of them. */
+/** What was found in one file, or, of collisions, in all of them. */
 export interface CheckedFile {
-  readonly file: string;
+  readonly files: readonly string[];
   readonly findings: readonly Finding[];
 }
 
@@ -36,18 +36,18 @@ export async function checkFiles(
       try {
         const one = await openExtension(file, context);
         opened.push(one);
-        checked.push({ file, findings: checkExtension(one.rootfs, one.fileName, checks) });
+        checked.push({ files: [file], findings: checkExtension(one.rootfs, one.fileName, checks) });
       } catch (error) {
         if (!(error instanceof FlixwrapError) || !["pack-damaged-image", "pack-no-image"].includes(error.code))
           throw error;
-        checked.push({ file, findings: [found("damaged", "error", undefined, { problem: error.message })] });
+        checked.push({ files: [file], findings: [found("damaged", "error", undefined, { problem: error.message })] });
       }
     }
     if (skip?.includes("collision")) return checked;
     const collisions = findCollisions(
       opened.map(({ fileName, rootfs }) => ({ name: namesOf(fileName).exact, rootfs })),
     );
-    return collisions.length === 0 ? checked : [...checked, { file: files.join(" + "), findings: collisions }];
+    return collisions.length === 0 ? checked : [...checked, { files, findings: collisions }];
   } finally {
     for (const one of opened) one.close();
   }

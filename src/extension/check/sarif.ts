@@ -4,10 +4,10 @@ import { wordings } from "./wording.ts";
 
 /** Findings of several images as SARIF 2.1.0 (OASIS), which code hosts show beside the sources. */
 export function formatSarif(
-  reports: readonly { readonly file: string; readonly findings: readonly Finding[] }[],
+  reports: readonly { readonly files: readonly string[]; readonly findings: readonly Finding[] }[],
   version: string,
 ): string {
-  const results = reports.flatMap(({ file, findings }) => findings.map((finding) => ({ file, finding })));
+  const results = reports.flatMap(({ files, findings }) => findings.map((finding) => ({ files, finding })));
   const used = [...new Set(results.map(({ finding }) => finding.rule))].sort();
   const log = {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",
@@ -21,19 +21,17 @@ export function formatSarif(
             rules: used.map((id) => ({ id, shortDescription: { text: wordings[id].title } })),
           },
         },
-        results: results.map(({ file, finding }) => ({
+        results: results.map(({ files, finding }) => ({
           ruleId: finding.rule,
           ruleIndex: used.indexOf(finding.rule satisfies RuleId),
           level: finding.severity,
           message: { text: wordFinding(finding) },
-          locations: [
-            {
-              physicalLocation: { artifactLocation: { uri: encodeURI(file) } },
-              ...(finding.path === undefined
-                ? {}
-                : { logicalLocations: [{ fullyQualifiedName: finding.path, kind: "resource" }] }),
-            },
-          ],
+          locations: files.map((file) => ({
+            physicalLocation: { artifactLocation: { uri: file.split("/").map(encodeURIComponent).join("/") } },
+            ...(finding.path === undefined
+              ? {}
+              : { logicalLocations: [{ fullyQualifiedName: finding.path, kind: "resource" }] }),
+          })),
         })),
       },
     ],

@@ -309,7 +309,8 @@ test("errors stop a build, all at once; warnings do not", () => {
 });
 
 test("SARIF names rule, level and place", () => {
-  const log = JSON.parse(formatSarif([{ file: "t.raw", findings: check({ ...good, "/usr/sbin/x": "" }) }], "1.0")) as {
+  const findings = check({ ...good, "/usr/sbin/x": "" });
+  const log = JSON.parse(formatSarif([{ files: ["out/50% #1?.raw", "/u.raw"], findings }], "1.0")) as {
     runs: { tool: { driver: { rules: { id: string }[] } }; results: Record<string, unknown>[] }[];
   };
   expect(log.runs[0]!.tool.driver.rules).toMatchObject([{ id: "shadowed-link" }]);
@@ -318,7 +319,10 @@ test("SARIF names rule, level and place", () => {
       ruleId: "shadowed-link",
       ruleIndex: 0,
       level: "error",
-      locations: [{ logicalLocations: [{ fullyQualifiedName: "/usr/sbin" }] }],
+      locations: ["out/50%25%20%231%3F.raw", "/u.raw"].map((uri) => ({
+        physicalLocation: { artifactLocation: { uri } },
+        logicalLocations: [{ fullyQualifiedName: "/usr/sbin" }],
+      })),
     },
   ]);
 });
