@@ -4,6 +4,7 @@ import type { RootNode } from "../../oci/rootfs.ts";
 import { hierarchies } from "../tree.ts";
 import { type Finding, type Severity, found } from "./finding.ts";
 import { afterUsrMerge, hostFolders, libraryFolders } from "./hosts.ts";
+import { octal } from "./rules-modes.ts";
 import type { Subject } from "./subject.ts";
 
 /** Only /usr and /opt are merged; /usr itself must be a folder (systemd#31523). */
@@ -69,10 +70,16 @@ export function* checkHostLibraries({ nodes, host }: Subject): Iterable<Finding>
 /** Whatever else of a given host the extension would replace. */
 export function* checkShadowedFiles({ nodes, host }: Subject): Iterable<Finding> {
   if (host === undefined) return;
-  for (const { path, type } of nodes) {
+  for (const { path, type, target, mode } of nodes) {
     const real = host.lookup(path);
-    if (real === undefined || real.type === "symlink") continue;
-    if (real.type === "directory" && type === "directory") continue;
+    if (real === undefined) continue;
+    if (real.type === "directory" && type === "directory") {
+      // The folders that overlays are mounted on stay the host's. Owners are not compared: the given root may be a copy.
+      if (real.mode !== mode && !hierarchies.some((top) => top === path))
+        yield found("shadowed-mode", "warning", path, { mode: octal(mode), real: octal(real.mode) });
+      continue;
+    }
+    if (real.type === "symlink" && (type !== "symlink" || real.target === target)) continue;
     yield found("shadowed-file", real.type === type ? "warning" : "error", path, { type: real.type });
   }
 }

@@ -1,7 +1,8 @@
 import { type Finding, found } from "./finding.ts";
 import type { Subject } from "./subject.ts";
 
-const octal = (mode: number) => mode.toString(8).padStart(4, "0");
+/** `0755` */
+export const octal = (mode: number) => mode.toString(8).padStart(4, "0");
 
 /**
  * A folder takes the mode of the topmost layer that has it: one that is closed to others closes the host's own

@@ -59,6 +59,11 @@ export const wordings = {
     title: "Nothing of the host is replaced",
     message: ({ type }) => `replaces the host's own ${type}`,
   },
+  "shadowed-mode": {
+    title: "Folders of the host keep their modes",
+    message: ({ mode, real }) =>
+      `has mode ${mode}: merged, the host's folder of that name, which has ${real}, has it too`,
+  },
   "host-loader": {
     title: "No dynamic loader where the host's is",
     message: () => "stands where the host's programs find their dynamic loader: merged, it is theirs too",
