@@ -1,9 +1,11 @@
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
+import { openTally } from "../oci/limits.ts";
 import type { NodeType } from "../oci/rootfs.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
 import { damaged } from "./cursor.ts";
 import { chooseExpander } from "./decompress.ts";
+import { type ReadInode, readTree } from "./inodes.ts";
 import { type Piece, piecesSource } from "./pieces.ts";
 
 /**
@@ -13,26 +15,12 @@ import { type Piece, piecesSource } from "./pieces.ts";
 export function readBtrfs(source: ByteSource, name: string): FolderInode {
   const { volume, tree } = openVolume(source, name);
   const parts = readParts(volume, tree);
-  const known = new Map<number, Inode>();
-  const open = (id: number): Inode => {
-    const seen = known.get(id);
-    if (seen !== undefined) {
-      if (seen.type === "directory") throw damaged(name, "a folder in two places");
-      return seen;
-    }
+  const read = (id: number): ReadInode<number> => {
     const part = parts.get(id);
     if (part?.item === undefined) throw damaged(name, `no inode ${id}`);
-    const inode = toInode(volume, part, part.item);
-    known.set(id, inode);
-    if (inode.type === "directory") pending.push([inode, part]);
-    return inode;
+    return { inode: toInode(volume, part, part.item), list: () => part.entries };
   };
-  const pending: [FolderInode, Parts][] = [];
-  const root = open(FIRST);
-  if (root.type !== "directory") throw damaged(name, `a root of type ${root.type}`);
-  for (let next = pending.pop(); next !== undefined; next = pending.pop())
-    for (const [entry, id] of next[1].entries) next[0].children.set(entry, open(id));
-  return root;
+  return readTree({ root: FIRST, keyOf: (id) => id, read, most: parts.size, tally: openTally() }, name);
 }
 
 /** Types of items, and objects that are always there. */

@@ -6,6 +6,7 @@ import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from 
 import { cursorAt, damaged } from "./cursor.ts";
 import { type Extent, readExtents } from "./erofs-extents.ts";
 import { chooseExpander } from "./decompress.ts";
+import { type ReadInode, decodeDevice, readTree } from "./inodes.ts";
 import { expandLz4Start } from "./lz4.ts";
 import { type Piece, piecesSource } from "./pieces.ts";
 
@@ -15,33 +16,14 @@ import { type Piece, piecesSource } from "./pieces.ts";
  */
 export function readErofs(source: ByteSource, name: string): FolderInode {
   const image = openImage(source, name);
-  const known = new Map<number, Inode>();
-  const pending: { readonly folder: FolderInode; readonly core: Core }[] = [];
-  const open = (nid: number): Inode => {
-    const seen = known.get(nid);
-    if (seen !== undefined) {
-      if (seen.type === "directory") throw damaged(name, "a folder in two places");
-      return seen;
-    }
-    // Each takes 32 bytes of the image at least.
-    if (known.size * 32 > source.size) throw damaged(name, "more inodes than there is room for");
+  const read = (nid: number): ReadInode<number> => {
     const core = readInode(image, nid);
     const inode = toInode(image, core);
-    known.set(nid, inode);
-    if (inode.type === "directory") pending.push({ folder: inode, core });
     if (inode.type === "directory") image.tally.meta(core.size / FOLDER_SHARE, name);
-    if (inode.type === "file") image.tally.content(core.size, name);
-    return inode;
+    return { inode, list: () => listFolder(image, openContent(image, core)) };
   };
-  const root = open(image.root);
-  if (root.type !== "directory") throw damaged(name, `a root of type ${root.type}`);
-  for (let next = pending.pop(); next !== undefined; next = pending.pop())
-    for (const { entry, nid } of listFolder(image, openContent(image, next.core))) {
-      image.tally.entry(name);
-      image.tally.meta(entry.length, name);
-      if (entry !== "." && entry !== "..") next.folder.children.set(entry, open(nid));
-    }
-  return root;
+  // Each inode takes 32 bytes of the image at least.
+  return readTree({ root: image.root, keyOf: (nid) => nid, read, most: source.size / 32, tally: image.tally }, name);
 }
 
 /** Of a folder's bytes, so many stand for one that is held: the rest is room, and numbers. */
@@ -215,17 +197,15 @@ function typedInode(image: Image, core: Core, type: NodeType, attributes: InodeA
       return { type, target: decodeName(openContent(image, core).read(0, core.size)), ...attributes };
     }
     case "character-device":
-    case "block-device": {
-      const device = { major: (union >> 8) & 0xfff, minor: (union & 0xff) | ((union >>> 12) & 0xfff00) };
-      return { type, device, ...attributes };
-    }
+    case "block-device":
+      return { type, device: decodeDevice(union), ...attributes };
     case "fifo":
       return { type, ...attributes };
   }
 }
 
 /** `nid` and name of each entry; blocks are sorted by name, each with its own table. */
-function* listFolder(image: Image, content: ByteSource): Iterable<{ readonly entry: string; readonly nid: number }> {
+function* listFolder(image: Image, content: ByteSource): Iterable<readonly [string, number]> {
   const where = `${image.name}, a folder`;
   if (content.size > image.source.size * 64) throw damaged(where, `${content.size} bytes`);
   for (let at = 0; at < content.size; at += image.blockSize) {
@@ -247,7 +227,7 @@ function* listFolder(image: Image, content: ByteSource): Iterable<{ readonly ent
       const zero = raw.indexOf(0);
       const entry = decodeName(zero === -1 ? raw : raw.subarray(0, zero));
       if (entry === "" || entry.includes("/")) throw damaged(where, `the name ${entry}`);
-      yield { entry, nid };
+      if (entry !== "." && entry !== "..") yield [entry, nid];
     }
   }
 }

@@ -4,6 +4,7 @@ import type { NodeType } from "../oci/rootfs.ts";
 import { type Tally, openTally } from "../oci/limits.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
 import { damaged } from "./cursor.ts";
+import { type ReadInode, decodeDevice, readTree } from "./inodes.ts";
 import { type Piece, piecesSource } from "./pieces.ts";
 
 /**
@@ -12,32 +13,21 @@ import { type Piece, piecesSource } from "./pieces.ts";
  */
 export function readExt(source: ByteSource, name: string): FolderInode {
   const image = openImage(source, name);
-  const known = new Map<number, Inode>();
-  const pending: { readonly folder: FolderInode; readonly core: Core; readonly isRoot: boolean }[] = [];
-  const open = (number: number): Inode => {
-    const seen = known.get(number);
-    if (seen !== undefined) {
-      if (seen.type === "directory") throw damaged(name, "a folder in two places");
-      return seen;
-    }
+  const read = (number: number): ReadInode<number> => {
     const core = readInode(image, number);
+    const entries = () => listFolder(image, openContent(image, core));
     const inode = toInode(image, core);
-    known.set(number, inode);
-    if (inode.type === "directory") pending.push({ folder: inode, core, isRoot: number === ROOT });
     if (inode.type === "directory") image.tally.meta(core.size / FOLDER_SHARE, name);
-    if (inode.type === "file") image.tally.content(core.size, name);
-    return inode;
+    return { inode, list: number === ROOT ? () => withoutEmptyLost(image, entries()) : entries };
   };
-  const root = open(ROOT);
-  if (root.type !== "directory") throw damaged(name, `a root of type ${root.type}`);
-  for (let next = pending.pop(); next !== undefined; next = pending.pop())
-    for (const [entry, number] of listFolder(image, openContent(image, next.core))) {
-      image.tally.entry(name);
-      image.tally.meta(entry.length, name);
-      if (next.isRoot && entry === "lost+found" && isEmpty(image, number)) continue;
-      next.folder.children.set(entry, open(number));
-    }
-  return root;
+  return readTree({ root: ROOT, keyOf: (number) => number, read, most: image.inodeCount, tally: image.tally }, name);
+}
+
+function* withoutEmptyLost(
+  image: Image,
+  entries: Iterable<readonly [string, number]>,
+): Iterable<readonly [string, number]> {
+  for (const [entry, number] of entries) if (entry !== "lost+found" || !isEmpty(image, number)) yield [entry, number];
 }
 
 const ROOT = 2;
@@ -146,13 +136,8 @@ function toInode(image: Image, core: Core): Inode {
   if (type === "symlink") return { type, target: decodeName(readTarget(image, core)), ...attributes };
   if (type === "fifo") return { type, ...attributes };
   const old = bytes.readUInt32LE(40);
-  const number = old === 0 ? bytes.readUInt32LE(44) : old;
-  const major = old === 0 ? (number >> 8) & 0xfff : (number >> 8) & 0xff;
-  return {
-    type,
-    device: { major, minor: (number & 0xff) | (old === 0 ? (number >>> 12) & 0xfff00 : 0) },
-    ...attributes,
-  };
+  const device = old === 0 ? decodeDevice(bytes.readUInt32LE(44)) : { major: (old >> 8) & 0xff, minor: old & 0xff };
+  return { type, device, ...attributes };
 }
 
 /** A short target stands in place of the block numbers. */

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { FlixwrapError } from "../core/errors.ts";
-import { type OpenedImage, openImage, type OpenOptions } from "../oci/image.ts";
+import { type OpenedImage, openImage, type OpenOptions, emptyConfig } from "../oci/image.ts";
 import { parseTorcxName } from "../wrap/torcx/profile.ts";
 import { openExtension } from "./open.ts";
 
@@ -25,7 +25,7 @@ export async function openTorcx(text: string, options: OpenOptions): Promise<Ope
   if (statSync(path).isDirectory()) return { ...(await openImage({ kind: "dir", path }, options)), ...named };
   if (!startsWith(path, squashfsMagic)) return { ...(await openImage({ kind: "tar", path }, options)), ...named };
   const { rootfs, close } = await openExtension(path, options.context);
-  return { image: { reference: path, config: noConfig }, rootfs, close, ...named };
+  return { image: { reference: path, config: emptyConfig }, rootfs, close, ...named };
 }
 
 /** A file of exactly that name comes first. */
@@ -45,13 +45,3 @@ function startsWith(path: string, magic: string): boolean {
     closeSync(fd);
   }
 }
-
-const noConfig: OpenedImage["image"]["config"] = {
-  env: [],
-  entrypoint: [],
-  cmd: [],
-  workingDir: "",
-  user: "",
-  labels: {},
-  diffIds: [],
-};

@@ -7,9 +7,8 @@ import { FlixwrapError } from "../core/errors.ts";
 import { wordSystemError } from "../host/system-error.ts";
 import { descriptorSource, sliceSource } from "../oci/file-source.ts";
 import { openFolder } from "../oci/folder-rootfs.ts";
-import { stackLayers } from "../oci/layers.ts";
+import { stackFiles } from "../oci/layers.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
-import { readTar } from "../oci/tar.ts";
 import { type FolderInode, treeRootfs } from "../oci/tree.ts";
 import { rootTypes } from "../pack/ddi/ddi.ts";
 import { readGpt } from "../pack/ddi/gpt.ts";
@@ -47,9 +46,7 @@ type Reader = (source: ByteSource, name: string) => FolderInode;
 
 /** Files, no layer: a name that begins with `.wh.` is just a name. */
 function readTarTree(source: ByteSource, name: string): FolderInode {
-  const stack = stackLayers();
-  stack.applyFiles(readTar(source, name), source, name);
-  return stack.root;
+  return stackFiles(source, name).root;
 }
 
 /** The file system in the root partition of a disk image. */

@@ -2,9 +2,10 @@ import { Readable } from "node:stream";
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
 import { type Tally, openTally } from "../oci/limits.ts";
-import { type FolderInode, type Inode, emptyFolder } from "../oci/tree.ts";
+import { type FolderInode, emptyFolder } from "../oci/tree.ts";
 import { type Cursor, cursorAt, damaged } from "./cursor.ts";
 import { type Expand, chooseExpander } from "./decompress.ts";
+import { type ReadInode, decodeDevice, readTree } from "./inodes.ts";
 
 /**
  * Reads a squashfs 4.0 image without mounting it (linux Documentation/filesystems/squashfs.rst and
@@ -15,10 +16,10 @@ export function readSquashfs(source: ByteSource, name: string): FolderInode {
   const image = { source, name, head, expand: chooseExpander(head.compressor, name), tally: openTally() };
   const inodes = readTable(image, head.inodeTable, head.directoryTable, "inode table");
   const directories = readTable(image, head.directoryTable, head.directoryEnd, "directory table");
-  const tree = new TreeReader(image, inodes, directories, readIds(image), readFragments(image), readXattrs(image));
-  const root = tree.inodeAt(head.root);
-  if (root.type !== "directory") throw damaged(name, `a root of type ${root.type}`);
-  return root;
+  const reader = new Inodes(image, inodes, directories, readIds(image), readFragments(image), readXattrs(image));
+  const keyOf = ({ block, offset }: Reference) => `${block}:${offset}`;
+  const read = (reference: Reference) => reader.read(reference);
+  return readTree({ root: head.root, keyOf, read, most: head.inodeCount, tally: image.tally }, name);
 }
 
 interface Image {
@@ -228,16 +229,14 @@ function readXattrs(image: Image): (index: number) => Xattrs {
   };
 }
 
-/** Inodes and folders; each inode is read once, so that hard links are one node. */
-class TreeReader {
-  readonly #known = new Map<string, Inode>();
+/** Inodes, and what is in folders. */
+class Inodes {
   readonly #image: Image;
   readonly #inodes: Table;
   readonly #directories: Table;
   readonly #ids: readonly number[];
   readonly #xattrs: (index: number) => Xattrs;
   readonly #blocks: BlockReader;
-  #left: number;
 
   constructor(
     image: Image,
@@ -253,36 +252,10 @@ class TreeReader {
     this.#ids = ids;
     this.#xattrs = xattrs;
     this.#blocks = new BlockReader(image, fragments);
-    // A folder that held one of its parents would have no end.
-    this.#left = image.head.inodeCount + 1;
   }
 
-  inodeAt(root: Reference): Inode {
-    const pending: { readonly folder: FolderInode; readonly listing: Listing }[] = [];
-    const open = (reference: Reference): Inode => {
-      const key = `${reference.block}:${reference.offset}`;
-      const known = this.#known.get(key);
-      if (known !== undefined) {
-        if (known.type === "directory") throw damaged(this.#inodes.where, "a folder in two places");
-        return known;
-      }
-      if (this.#left-- <= 0) throw damaged(this.#inodes.where, "more inodes than the superblock says");
-      const { inode, listing } = this.#readInode(cursorIn(this.#inodes, reference));
-      this.#known.set(key, inode);
-      if (inode.type === "directory" && listing !== undefined) pending.push({ folder: inode, listing });
-      return inode;
-    };
-    const first = open(root);
-    for (let next = pending.pop(); next !== undefined; next = pending.pop())
-      for (const [name, reference] of this.#list(next.listing)) {
-        this.#image.tally.entry(this.#image.name);
-        this.#image.tally.meta(name.length, this.#image.name);
-        next.folder.children.set(name, open(reference));
-      }
-    return first;
-  }
-
-  #readInode(cursor: Cursor): { readonly inode: Inode; readonly listing?: Listing } {
+  read(reference: Reference): ReadInode<Reference> {
+    const cursor = cursorIn(this.#inodes, reference);
     const type = cursor.u16();
     const mode = cursor.u16() & 0o7777;
     const [uid, gid] = [this.#id(cursor.u16()), this.#id(cursor.u16())];
@@ -299,13 +272,12 @@ class TreeReader {
     switch (isExtended ? type - 7 : type) {
       case 1: {
         const { listing, xattr } = isExtended ? readLongFolder(cursor) : readShortFolder(cursor);
-        return { inode: emptyFolder(attributes(xattr)), listing };
+        return { inode: emptyFolder(attributes(xattr)), list: () => this.#list(listing) };
       }
       case 2: {
         const file = isExtended ? readLongFile(cursor) : readShortFile(cursor);
         const { blockSize } = this.#image.head;
         const count = file.fragment === none ? Math.ceil(file.size / blockSize) : Math.floor(file.size / blockSize);
-        this.#image.tally.content(file.size, this.#image.name);
         this.#image.tally.meta(count * 8, this.#image.name);
         const sizes = cursorSizes(cursor, count, this.#inodes);
         const open = () => this.#blocks.open({ ...file, sizes });
@@ -320,8 +292,7 @@ class TreeReader {
       case 4:
       case 5: {
         cursor.skip(4);
-        const number = cursor.u32();
-        const device = { major: (number >> 8) & 0xfff, minor: (number & 0xff) | ((number >>> 12) & 0xfff00) };
+        const device = decodeDevice(cursor.u32());
         const kind = (isExtended ? type - 7 : type) === 4 ? "block-device" : "character-device";
         return { inode: { type: kind, device, ...attributes(isExtended ? cursor.u32() : none) } };
       }

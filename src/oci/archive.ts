@@ -5,9 +5,8 @@ import type { Cache } from "./cache.ts";
 import { decompress, sniffCompression } from "./decompress.ts";
 import { boundExpansion } from "./expansion.ts";
 import { descriptorSource } from "./file-source.ts";
-import { stackLayers } from "./layers.ts";
+import { stackFiles } from "./layers.ts";
 import type { Rootfs } from "./rootfs.ts";
-import { readTar } from "./tar.ts";
 import { treeRootfs } from "./tree.ts";
 
 /** A tar archive as read-only files, whatever is in them. */
@@ -91,9 +90,7 @@ function openFile(path: string): number {
 
 function indexed(fd: number, archive: ByteSource, description: string): OpenedArchive {
   try {
-    const stack = stackLayers();
-    stack.applyFiles(readTar(archive, description), archive, description);
-    return { files: treeRootfs(description, stack.root), close: () => closeSync(fd) };
+    return { files: treeRootfs(description, stackFiles(archive, description).root), close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
     throw error;

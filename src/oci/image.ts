@@ -149,7 +149,8 @@ async function afterCommands({ image, rootfs }: Opened, opening: Opening): Promi
   return { image: rest, rootfs: changed.rootfs };
 }
 
-const emptyConfig: ImageConfig = {
+/** Of what has no configuration: folders, tar files. */
+export const emptyConfig: ImageConfig = {
   env: [],
   entrypoint: [],
   cmd: [],

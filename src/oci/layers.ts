@@ -4,7 +4,7 @@ import { findPath } from "./find-path.ts";
 import { sliceSource } from "./file-source.ts";
 import { openTally, type ImageLimits, type Tally } from "./limits.ts";
 import { sparseSource } from "./sparse.ts";
-import { MAX_NAME, MAX_PATH, type StoredContent, type TarEntry } from "./tar.ts";
+import { MAX_NAME, MAX_PATH, type StoredContent, type TarEntry, readTar } from "./tar.ts";
 import { childOf, emptyFolder, type FileInode, type FolderInode, type Inode, type InodeAttributes } from "./tree.ts";
 
 /**
@@ -22,6 +22,16 @@ export interface LayerStack {
   apply(entries: Iterable<TarEntry>, archive: ByteSource, where: string): void;
   /** The same for a tar of files that is no layer: names beginning with `.wh.` are just names. */
   applyFiles(entries: Iterable<TarEntry>, archive: ByteSource, where: string): void;
+}
+
+/**
+ * The files of a tar that is no layer: names beginning with `.wh.` are just names. Layers may follow.
+ * @throws FlixwrapError `oci-bad-tar`, `oci-unsafe-layer`, `oci-too-large`, `oci-link-loop`.
+ */
+export function stackFiles(tar: ByteSource, where: string): LayerStack {
+  const stack = stackLayers();
+  stack.applyFiles(readTar(tar, where), tar, where);
+  return stack;
 }
 
 /** An empty root to which layers are applied, lowest first. */

@@ -13,12 +13,11 @@ import type { Engine } from "./daemon-endpoint.ts";
 import type { Digest } from "./digest.ts";
 import { descriptorSource } from "./file-source.ts";
 import { emulate } from "./emulation.ts";
-import { stackLayers } from "./layers.ts";
+import { stackFiles } from "./layers.ts";
 import type { ImageConfig } from "./manifest.ts";
 import { findPrivilege, type Privilege } from "./namespaces.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
-import { readTar } from "./tar.ts";
 import { writeTar } from "./tar-writer.ts";
 import { treeRootfs } from "./tree.ts";
 import { putBack, undoChanges } from "./undo.ts";
@@ -264,7 +263,5 @@ const RUN_VERSION = 1;
 function openKept(original: Rootfs, digest: Digest, { fd, size }: { fd: number; size: number }): ChangedRoot {
   const description = `${original.description} after its commands`;
   const source = descriptorSource(fd, 0, size, digest);
-  const stack = stackLayers();
-  stack.applyFiles(readTar(source, description), source, description);
-  return { rootfs: treeRootfs(description, stack.root), close: () => closeSync(fd) };
+  return { rootfs: treeRootfs(description, stackFiles(source, description).root), close: () => closeSync(fd) };
 }

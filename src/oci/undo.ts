@@ -1,7 +1,7 @@
 import { memorySource, type ByteSource } from "../core/bytes.ts";
 import { baseName, parentOf, type RootPath } from "../core/paths.ts";
 import { childPath } from "./backed-rootfs.ts";
-import { stackLayers } from "./layers.ts";
+import { stackFiles } from "./layers.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
 import { readTar } from "./tar.ts";
 import { writeTar } from "./tar-writer.ts";
@@ -18,8 +18,7 @@ export function undoChanges(
   description: string,
   undo: (changed: Rootfs) => Iterable<RootNode>,
 ): Rootfs {
-  const stack = stackLayers();
-  stack.applyFiles(readTar(tar, description), tar, description);
+  const stack = stackFiles(tar, description);
   const nodes = undo(treeRootfs(description, stack.root));
   const layer = memorySource(Buffer.concat([...writeTar(original, nodes)]));
   stack.apply(readTar(layer, description), layer, description);

@@ -8,8 +8,7 @@ import { rootPath } from "../core/paths.ts";
 import { decompress } from "../oci/decompress.ts";
 import { descriptorSource } from "../oci/file-source.ts";
 import { boundExpansion, usualExpansion } from "../oci/expansion.ts";
-import { stackLayers } from "../oci/layers.ts";
-import { readTar } from "../oci/tar.ts";
+import { stackFiles } from "../oci/layers.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
 import { emptyFolder, type FolderInode, type Inode, plainAttributes, treeRootfs } from "../oci/tree.ts";
 import { hashFile, sizeOf } from "./cached-files.ts";
@@ -78,15 +77,13 @@ async function readTree(
     return tree;
   }
   const tar = await tarOf(file, name, type, cache);
-  const stack = stackLayers();
   const archive = descriptorSource(openFile(tar), 0, sizeOf(tar) ?? 0, name);
   try {
-    stack.apply(readTar(archive, name), archive, name);
+    return stackFiles(archive, name).root;
   } catch (error) {
     rmSync(tar, { force: true });
     throw error;
   }
-  return stack.root;
 }
 
 /** Path of the uncompressed tar with the archive's content; made once per archive. */
