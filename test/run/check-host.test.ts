@@ -40,7 +40,7 @@ function changedByMerge(): string[] {
   );
   const seen = (script: string) =>
     new Map(
-      sh(`exec unshare --mount bash -ec '${script}; cd ${host}; ${look.replaceAll("\\\\", "\\")}'`)
+      sh(`exec unshare --mount bash -ec '${script}; cd ${host}; ${look}'`)
         .split("\n")
         .filter((line) => line !== "")
         .map((line) => [line.split(" ")[0]!, line] as const),

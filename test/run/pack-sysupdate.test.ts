@@ -23,6 +23,8 @@ import { buildTree } from "../../src/extension/tree.ts";
 import { memoryRootfs } from "../../src/oci/memory-rootfs.ts";
 import { packTree } from "../../src/pack/pack.ts";
 import { publishImage, signFile } from "../../src/pack/publish.ts";
+import { flixwrap } from "../support/program.ts";
+import { noopTransfer } from "../../src/extension/publish/sysupdate.ts";
 import { copyRoot, runInRoot, systemd257 } from "./pack-guest.ts";
 
 let folder: string;
@@ -50,10 +52,15 @@ afterAll(() => {
 });
 
 /** The server answers from this process, so the client must not block it. */
-function sysupdate(...args: string[]): Promise<{ status: number | null; output: string }> {
+const sysupdate = (...args: string[]) => sysupdateOf(["-C", "foo"], ...args);
+
+function sysupdateOf(
+  component: readonly string[],
+  ...args: string[]
+): Promise<{ status: number | null; output: string }> {
   const script = `set -e; mount --rbind /dev "$1/dev"; mount -t proc proc "$1/proc"; mount --rbind /sys "$1/sys"; mount -t tmpfs tmpfs "$1/run"
 root=$1; shift; exec chroot "$root" /usr/lib/systemd/systemd-sysupdate "$@"`;
-  const child = spawn("unshare", ["--mount", "sh", "-c", script, "sh", guest, "-C", "foo", ...args], {
+  const child = spawn("unshare", ["--mount", "sh", "-c", script, "sh", guest, ...component, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
@@ -133,6 +140,54 @@ test("the real systemd-sysupdate finds, verifies and installs what was published
   writeFileSync(join(served, "foo-1.11.0-x86-64.raw"), "tampered");
   expect((await sysupdate("update")).status).not.toBe(0);
   expect(basename(readlinkSync(link))).toBe("foo-1.10.0-x86-64.raw");
+  execFileSync("gpgconf", ["--homedir", home, "--kill", "all"]);
+});
+
+test("what the command line writes: .conf as well as .transfer, one track of patch releases, a definition that does nothing", async () => {
+  const home = join(folder, "home-of-cli");
+  mkdirSync(home, { mode: 0o700 });
+  const gpg = (...args: string[]) =>
+    execFileSync("gpg", ["--homedir", home, "--batch", "--quiet", ...args], { stdio: "pipe" });
+  gpg("--passphrase", "", "--quick-generate-key", "cli@example.org", "ed25519", "sign", "never");
+  writeFileSync(join(guest, "etc/systemd/import-pubring.gpg"), gpg("--export"));
+  const tree = join(folder, "tree");
+  mkdirSync(join(tree, "usr/share"), { recursive: true });
+  const sums = [];
+  for (const version of ["v1.9.1", "v1.9.2", "v1.10.0"]) {
+    writeFileSync(join(tree, "usr/share/bar"), version);
+    const options = `--arch x86-64 --image-version ${version} --gpg-key cli@example.org --update-url ${url}`.split(" ");
+    const run = flixwrap(["pack", "--quiet", tree, "bar", ...options, "--update-track", "v1.9"], {
+      cwd: served,
+      env: { GNUPGHOME: home },
+    });
+    expect(run).toMatchObject({ status: 0, stderr: "" });
+    gpg("--verify", join(served, "SHA256SUMS.bar.gpg"), join(served, "SHA256SUMS.bar"));
+    sums.push(join(folder, `SHA256SUMS.${version}`));
+    copyFileSync(join(served, "SHA256SUMS.bar"), sums.at(-1)!);
+  }
+  writeFileSync(join(served, "SHA256SUMS"), sums.map((path) => readFileSync(path, "utf8")).join(""));
+  await signFile(
+    join(served, "SHA256SUMS"),
+    "cli@example.org",
+    quietContext({ env: { ...process.env, GNUPGHOME: home } }),
+  );
+  for (const kind of ["transfer", "conf"]) {
+    const definitions = join(guest, `etc/sysupdate.${kind}.d`);
+    mkdirSync(definitions);
+    copyFileSync(join(served, `bar-v1.9.${kind}`), join(definitions, `bar.${kind}`));
+    const link = join(guest, "etc/extensions/bar.raw");
+    rmSync(link, { force: true });
+    rmSync(join(guest, "opt/extensions/bar"), { recursive: true, force: true });
+    const updated = await sysupdateOf(["-C", kind], "update");
+    expect(updated.status, updated.output).toBe(0);
+    // 1.10.0 is newer, but no patch release.
+    expect(basename(readlinkSync(link))).toBe("bar-v1.9.2-x86-64.raw");
+  }
+  mkdirSync(join(guest, "etc/sysupdate.d"));
+  expect((await sysupdateOf([], "check-new")).output).toContain("No transfer definitions found");
+  writeFileSync(join(guest, "etc/sysupdate.d/noop.conf"), noopTransfer.text);
+  const noop = await sysupdateOf([], "update");
+  expect([noop.status, noop.output]).toEqual([0, expect.not.stringContaining("No transfer definitions found")]);
   execFileSync("gpgconf", ["--homedir", home, "--kill", "all"]);
 });
 
