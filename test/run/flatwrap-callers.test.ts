@@ -1,7 +1,7 @@
-import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
 import { scratch } from "../support/program.ts";
 import { compile, makeRoot, modes, openToAll, type Ran, readReport, runIn, stage, user } from "./flatwrap-world.ts";
@@ -25,42 +25,74 @@ beforeAll(async () => {
 
 const plain = (command: readonly string[]): Ran => runIn({ prefix: [], env: {} }, command);
 
-describe.runIf(isRoot)("under sudo", () => {
-  // sudo empties the environment, so what a tree that is not merged needs is given behind it.
-  const sudo = (who: string, via: string, program: string): string[] => [
-    "sudo",
-    "-n",
-    "-u",
-    who,
-    "env",
-    `FLATWRAP_ROOT=${tree}`,
-    `FLATWRAP_VIA=${via}`,
-    "PWD=/tmp",
-    program,
-  ];
+// Both empty the environment, so what a tree that is not merged needs is given behind them.
+const callers: readonly [string, (who: string, command: string) => string[]][] = [
+  ["sudo", (who, command) => ["sudo", "-n", "-u", who, "sh", "-c", command]],
+  ["sudo -i", (who, command) => ["sudo", "-n", "-u", who, "bash", "-l", "-c", `cd /tmp; ${command}`]],
+  ["su", (who, command) => ["su", "-s", "/bin/sh", "-c", command, who]],
+  ["su -l", (who, command) => ["su", "-l", "-s", "/bin/sh", "-c", `cd /tmp; ${command}`, who]],
+];
+const commandOf = (via: string, program: string): string =>
+  `FLATWRAP_ROOT=${tree} FLATWRAP_VIA=${via} PWD=/tmp exec ${program}`;
 
+describe.runIf(isRoot).each(callers)("under %s", (caller, through) => {
   describe.each(["root", "daemon"])("as %s", (who) => {
-    it.each(vias)("by %s: identity and environment are what sudo gives", (via) => {
+    it.each(vias)("by %s: identity and environment are what it gives", (via) => {
       const [wrapped, expected] = [probe, direct].map((program) => {
-        const { stderr, stdout } = plain(sudo(who, via, program));
+        const { stderr, stdout } = plain(through(who, commandOf(via, program)));
         // A machine that does not know its own name is sudo's complaint, not ours.
         expect(stderr.replace(/^sudo: unable to resolve host .*\n/gm, "")).toBe("");
         const { uid, gid, environ, cwd, umask, groups } = readReport(stdout) as ReturnType<typeof readReport> & {
           umask: number;
         };
-        // SUDO_COMMAND names the one or the other.
-        const given = environ.filter((pair) => !pair.startsWith("SUDO_COMMAND="));
+        // SUDO_COMMAND names the one or the other; bash counts shells and remembers what it started.
+        const given = environ.filter((pair) => !/^(SUDO_COMMAND|SHLVL|_)=/.test(pair));
         return { uid, gid, given, cwd, umask, groups: groups.length };
       });
       expect(wrapped).toEqual(expected);
       expect(wrapped!.uid[0]).toBe(who === "root" ? 0 : 1);
-      expect(wrapped!.given).toContain("SUDO_UID=0");
+      if (caller === "sudo") expect(wrapped!.given).toContain("SUDO_UID=0");
     });
 
     it.each(vias)("by %s: the terminal", (via) => {
-      const { stdout } = plain([terminal, "show", ...sudo(who, via, probe)]);
+      const { stdout } = plain([terminal, "show", ...through(who, commandOf(via, probe))]);
       expect(readReport(stdout.slice(0, stdout.lastIndexOf("}") + 1))).toMatchObject({ tty: 1, rows: 33, columns: 77 });
       expect(stdout).toContain("job exited 0");
+    });
+  });
+});
+
+describe.runIf(isRoot)("under Debian's cron, which has no terminal", () => {
+  const users = ["root", "daemon"];
+  const said = (who: string, via: string): string => join(work, `cron ${who} ${via}`);
+  beforeAll(async () => {
+    const jobs = users.flatMap((who) =>
+      vias.map((via) => {
+        const file = `'${said(who, via)}'`;
+        return `@reboot ${who} cd /tmp && FLATWRAP_VIA=${via} ${probe} >${file}.new 2>&1; mv ${file}.new ${file}`;
+      }),
+    );
+    writeFileSync(join(folder, "crontab"), [`FLATWRAP_ROOT=${tree}`, ...jobs, ""].join("\n"));
+    // With tables and a memory of its own, to which every start is the first one since the boot.
+    const script = `mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /etc/cron.d && mount -t tmpfs tmpfs /var/spool/cron &&
+      mkdir /var/spool/cron/crontabs && mount --bind ${folder}/crontab /etc/crontab && exec cron -f`;
+    const isolation = ["--pdeathsig", "KILL", "unshare", "-m", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    const cron = spawn("setpriv", [...isolation, "sh", "-c", script], { stdio: "ignore" });
+    try {
+      const files = users.flatMap((who) => vias.map((via) => said(who, via)));
+      await vi.waitFor(() => expect(files.filter((file) => !existsSync(file))).toEqual([]), { timeout: 30_000 });
+    } finally {
+      // It ends with cron and the jobs' processes; SIGTERM is what unshare --fork ignores.
+      cron.kill("SIGKILL");
+    }
+  }, 60_000);
+
+  describe.each(users)("as %s", (who) => {
+    it.each(vias)("by %s", (via) => {
+      const text = readFileSync(said(who, via), "latin1");
+      expect(text).toMatch(/^\{[^\n]*\}\n$/);
+      const id = who === "root" ? 0 : 1;
+      expect(readReport(text)).toMatchObject({ uid: [id, id], gid: [id, id], cwd: "/tmp", tty: 0, ttyname: "" });
     });
   });
 });

@@ -33,6 +33,12 @@ echo "== nginx page"; exec 3<>/dev/tcp/127.0.0.1/80; printf 'GET / HTTP/1.0\\r\\
 echo "== nginx state"; systemctl show -p MainPID --value nginx.service; cat /run/nginx.pid; readlink /proc/$(cat /run/nginx.pid)/exe
 systemctl reload nginx.service && systemctl is-active nginx.service
 echo "== nginx stop"; systemctl stop nginx.service; systemctl show -p ActiveState -p Result nginx.service; ls /proc/$(cat /run/nginx.pid 2>/dev/null)/exe 2>/dev/null | grep nginx || echo none
+echo "== run"
+for how in "" "-p User=daemon" "-p User=daemon -p NoNewPrivileges=yes -p PrivateTmp=yes"; do
+  systemd-run --quiet --wait --pipe -p WorkingDirectory=/usr $how /usr/bin/wrapper-probe | tr -d '\\r'
+done
+systemd-run --quiet --wait --pipe -p RestrictNamespaces=yes /usr/bin/wrapper-probe 2>&1
+systemd-run --quiet --wait --pipe -p RestrictNamespaces=yes -p User=daemon /usr/bin/wrapper-probe 2>&1
 echo "== mounts"; grep -c lib/flixwrap /proc/self/mountinfo
 echo "== end"
 `;
@@ -105,6 +111,20 @@ it("nginx of an image serves, reloads and stops under its own unit", () => {
   expect(program).toBe("/usr/sbin/nginx");
   expect(reloaded).toBe("active");
   expect(section("nginx stop")).toBe("Result=success\nActiveState=inactive\nnone");
+});
+
+it("systemd-run starts a wrapper as whom and where it is told, and one line tells of forbidden namespaces", () => {
+  const lines = section("run").split("\n");
+  const reports = lines.filter((line) => line.startsWith("{")).map(readReport);
+  expect(reports.map(({ uid, cwd }) => [...uid, cwd])).toEqual([
+    [0, 0, "/usr"],
+    [1, 1, "/usr"],
+    [1, 1, "/usr"],
+  ]);
+  expect(lines.filter((line) => !line.startsWith("{"))).toEqual([
+    "unshare: unshare failed: Operation not permitted",
+    "flatwrap: /usr/bin/probe: user namespaces do not work here, and bwrap is not used; FLATWRAP_LOG=FILE has the reasons",
+  ]);
 });
 
 it("leaves no mount behind", () => {
