@@ -1,6 +1,6 @@
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
-import { openTally } from "../oci/limits.ts";
+import { openTally, type Tally } from "../oci/limits.ts";
 import type { NodeType } from "../oci/rootfs.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
 import { damaged } from "./cursor.ts";
@@ -20,7 +20,7 @@ export function readBtrfs(source: ByteSource, name: string): FolderInode {
     if (part?.item === undefined) throw damaged(name, `no inode ${id}`);
     return { inode: toInode(volume, part, part.item), list: () => part.entries };
   };
-  return readTree({ root: FIRST, keyOf: (id) => id, read, most: parts.size, tally: openTally() }, name);
+  return readTree({ root: FIRST, keyOf: (id) => id, read, most: parts.size, tally: volume.tally }, name);
 }
 
 /** Types of items, and objects that are always there. */
@@ -35,6 +35,7 @@ interface Chunk {
 }
 
 interface Volume {
+  readonly tally: Tally;
   readonly source: ByteSource;
   readonly name: string;
   readonly nodeSize: number;
@@ -51,7 +52,10 @@ interface Item {
   readonly id: number;
   readonly type: number;
   readonly offset: number;
+  /** A part of the whole node: nobody keeps it. */
   readonly data: Buffer;
+  /** The logical address of `data`. */
+  readonly place: number;
 }
 
 function openVolume(source: ByteSource, name: string): { volume: Volume; tree: Tree } {
@@ -65,6 +69,7 @@ function openVolume(source: ByteSource, name: string): { volume: Volume; tree: T
   if (u64(head, 0x60) !== 0) throw damaged(name, "a log: it was not unmounted cleanly");
   // The chunks that hold the tree of chunks stand in the superblock.
   const first = head.subarray(0x32b, 0x32b + Math.min(2048, head.readUInt32LE(0xa0)));
+  const tally = openTally();
   const system: Chunk[] = [];
   for (let at = 0; at < first.length; at += 17 + 48 + first.readUInt16LE(at + 17 + 44) * 32) {
     if (at + 97 > first.length) throw damaged(name, "a chunk that is cut off");
@@ -72,13 +77,13 @@ function openVolume(source: ByteSource, name: string): { volume: Volume; tree: T
   }
   const inOrder = (chunks: readonly Chunk[]) => chunks.toSorted((a, b) => a.logical - b.logical);
   const ofChunks = itemsOf(
-    { source, name, nodeSize, chunks: inOrder(system) },
+    { tally, source, name, nodeSize, chunks: inOrder(system) },
     { at: u64(head, 0x58), level: head[0xc7]! },
   );
   const all = [...ofChunks].flatMap(({ type, offset, data }) =>
     type === ITEM.chunk ? [toChunk(name, offset, data)] : [],
   );
-  const volume: Volume = { source, name, nodeSize, chunks: inOrder(all) };
+  const volume: Volume = { tally, source, name, nodeSize, chunks: inOrder(all) };
   const roots = [...itemsOf(volume, { at: u64(head, 0x50), level: head[0xc6]! })];
   // The folder of roots names the default subvolume; 5 is the one that is always there.
   const named = roots.filter(({ id, type }) => id === ROOT_FOLDER && type === ITEM.entryByHash);
@@ -135,7 +140,7 @@ function* itemsOf(volume: Volume, { at, level }: Tree, seen = new Set<number>())
     const end = start + node.readUInt32LE(entry + 21);
     if (end > nodeSize) throw damaged(name, "an item out of bounds");
     const data = node.subarray(start, end);
-    yield { id: u64(node, entry), type: node[entry + 8]!, offset: u64(node, entry + 9), data };
+    yield { id: u64(node, entry), type: node[entry + 8]!, offset: u64(node, entry + 9), data, place: at + start };
   }
 }
 
@@ -147,19 +152,28 @@ interface Parts {
   item?: Buffer;
   readonly entries: (readonly [name: string, id: number])[];
   readonly xattrs: Map<string, Uint8Array>;
-  readonly extents: { readonly at: number; readonly data: Buffer }[];
+  /** Where a file's runs are described: small files stand there whole. */
+  readonly extents: { readonly at: number; readonly place: number; readonly length: number }[];
 }
 
 function readParts(volume: Volume, tree: Tree): ReadonlyMap<number, Parts> {
   const all = new Map<number, Parts>();
-  for (const { id, type, offset, data } of itemsOf(volume, tree)) {
+  const { name, tally } = volume;
+  for (const { id, type, offset, data, place } of itemsOf(volume, tree)) {
     let part = all.get(id);
     if (part === undefined) all.set(id, (part = { entries: [], xattrs: new Map(), extents: [] }));
-    if (type === ITEM.inode) part.item = data;
-    else if (type === ITEM.extent) part.extents.push({ at: offset, data });
-    else if (type === ITEM.entry) part.entries.push(...listEntries(volume.name, data));
+    if (type === ITEM.inode) {
+      tally.meta(data.length, name);
+      part.item = Buffer.from(data);
+    } else if (type === ITEM.extent) {
+      tally.meta(48, name);
+      part.extents.push({ at: offset, place, length: data.length });
+    } else if (type === ITEM.entry) part.entries.push(...listEntries(name, data));
     else if (type === ITEM.xattr)
-      for (const [name, value] of listNamed(volume.name, data)) part.xattrs.set(name, Uint8Array.from(value));
+      for (const [key, value] of listNamed(name, data)) {
+        tally.meta(16 + key.length + value.length, name);
+        part.xattrs.set(key, Uint8Array.from(value));
+      }
   }
   return all;
 }
@@ -215,6 +229,7 @@ function toInode(volume: Volume, part: Parts, item: Buffer): Inode {
   if (type === "file") return { type, size, open: () => openContent(volume, part, size), ...attributes };
   if (type === "symlink") {
     if (size > 4096) throw damaged(name, `a link of ${size} bytes`);
+    volume.tally.meta(size, name);
     return { type, target: decodeName(openContent(volume, part, size).read(0, size)), ...attributes };
   }
   if (type === "fifo") return { type, ...attributes };
@@ -227,7 +242,8 @@ const compressions = ["none", "zlib", "lzo", "zstd"];
 const compressedLimit = 128 << 10;
 
 function openContent(volume: Volume, { extents }: Parts, size: number): ByteSource {
-  const pieces = extents.flatMap(({ at, data }): Piece[] => {
+  const pieces = extents.flatMap(({ at, place, length: told }): Piece[] => {
+    const data = readLogical(volume, place, told);
     if (data.length < 21) throw damaged(volume.name, "an extent that is cut off");
     const [whole, kind] = [u64(data, 8), data[20]!];
     const compression = compressions[data[16]!] ?? `number ${data[16]}`;

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { memorySource, type ByteSource } from "../../src/core/bytes.ts";
 import { FlixwrapError } from "../../src/core/errors.ts";
 import { rootPath } from "../../src/core/paths.ts";
+import { readBtrfs } from "../../src/image/btrfs.ts";
 import { readErofs } from "../../src/image/erofs.ts";
 import { readExt } from "../../src/image/ext.ts";
 import { readSquashfs } from "../../src/image/squashfs.ts";
@@ -72,6 +73,11 @@ const makers: readonly Maker[] = [
   erofs("full indexes", "-zlz4", "-Elegacy-compress"),
   ext("ext4", "-t", "ext4", "-O", "^has_journal"),
   ext("ext2", "-t", "ext2"),
+  [
+    "btrfs",
+    readBtrfs,
+    (image) => ["mkfs.btrfs", "--quiet", "--mixed", "--metadata", "single", "--shrink", "--rootdir", source, image],
+  ],
 ];
 
 /** Numbers at the bounds of their fields. */
