@@ -39,13 +39,20 @@ async function program(): Promise<number> {
   }
   for (const stream of [process.stdout, process.stderr]) stream.on("error", giveUp);
   const terminal = {
-    out: (text: string) => void process.stdout.write(text),
-    err: (text: string) => void process.stderr.write(text),
+    out: (text: string) => void process.stdout.write(harmless(text)),
+    err: (text: string) => void process.stderr.write(harmless(text)),
     interactive: process.stderr.isTTY && process.env["TERM"] !== "dumb",
   };
   const { runProgram } = await import("./program.ts");
   return runProgram(argv, { terminal, env: process.env, signal: interruption.signal, stdin: () => process.stdin });
 }
+
+/**
+ * What JSON leaves as it is and a terminal obeys (U+009B begins a sequence as ESC [ does), spelled as JSON spells it.
+ * All other text has been through `printable` where it was made.
+ */
+const harmless = (text: string): string =>
+  text.replace(/[\u007f-\u009f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 function print(descriptor: number, text: string): void {
   const bytes = Buffer.from(text);

@@ -19,3 +19,9 @@ export type ProgressEvent =
 export function quietContext(overrides: Partial<Context> = {}): Context {
   return { signal: new AbortController().signal, env: {}, emit: () => undefined, ...overrides };
 }
+
+/** PATH for children, or `usual`: its absolute folders alone, since some children start inside of an image's folder. */
+export function searchPath(env: Context["env"], usual: string): string {
+  const folders = (env["PATH"] ?? usual).split(":").filter((folder) => folder.startsWith("/"));
+  return folders.length === 0 ? usual : folders.join(":");
+}

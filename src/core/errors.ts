@@ -52,9 +52,16 @@ export function wordError(facts: ErrorFacts): string {
   return [hinted, ...(facts.items ?? []).map((item) => `  ${item}`)].map(printable).join("\n");
 }
 
-/** Names come from images and servers: no control character or lone surrogate of theirs reaches a terminal. */
+/**
+ * Names come from images and servers: no control character, lone surrogate, or change of the writing's direction of theirs
+ * reaches a terminal.
+ */
 export function printable(text: string): string {
   return text
+    .replace(
+      /[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+      (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    )
     .replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`)
     .replace(/[\ud800-\udfff]/gu, (c) => `\\x${(c.charCodeAt(0) & 0xff).toString(16).padStart(2, "0")}`);
 }

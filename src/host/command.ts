@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import type { ExecaError, Options } from "execa";
-import type { Context } from "../core/context.ts";
+import { searchPath, type Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
 
 /** One child process: which program, what for, and what it is fed. */
@@ -155,9 +155,9 @@ function failure(command: Command, result: CommandResult): FlixwrapError {
 
 /** Nothing of the caller's locale, time zone or epoch reaches a tool: same input, same bytes. */
 function fixedEnvironment(context: Context): Record<string, string> {
-  const { PATH, HOME, TMPDIR } = context.env;
+  const { HOME, TMPDIR } = context.env;
   // mkfs programs live in sbin, which an ordinary user's PATH may not have.
-  const folders = [PATH ?? "/usr/local/bin:/usr/bin:/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+  const folders = [searchPath(context.env, "/usr/local/bin:/usr/bin:/bin"), "/usr/local/sbin", "/usr/sbin", "/sbin"];
   return {
     PATH: folders.join(":"),
     LC_ALL: "C",

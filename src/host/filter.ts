@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { searchPath } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { missing } from "./command.ts";
 
@@ -20,7 +21,7 @@ export function runFilter(filter: Filter): Uint8Array {
     input: filter.input,
     maxBuffer: filter.limit,
     stdio: ["pipe", "pipe", "pipe"],
-    env: { PATH: process.env["PATH"], LC_ALL: "C" },
+    env: { PATH: searchPath(process.env, "/usr/bin:/bin"), LC_ALL: "C" },
   });
   if (error !== undefined && (error as NodeJS.ErrnoException).code === "ENOENT") throw missing(filter, error);
   if (error !== undefined || status !== 0)

@@ -97,9 +97,8 @@ export async function tryExtensions(trial: Trial, context: Context): Promise<Com
       try {
         const name = releaseName(opened);
         extensions.push(resolve(path), name);
-        // The later name lies on top, as systemd sorts them; the user's order decides among equals.
-        if (method === "overlay")
-          await stage(opened, join(work, "layers", `${String(at).padStart(4, "0")}-${name}`), context);
+        // The later one lies on top. A name of an image's must not become a part of mount(8)'s options.
+        if (method === "overlay") await stage(opened, join(work, "layers", String(at).padStart(4, "0")), context);
       } finally {
         opened.close();
       }

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import type { Context } from "../core/context.ts";
+import { searchPath, type Context } from "../core/context.ts";
 import { FlixwrapError, printable, interrupted } from "../core/errors.ts";
 
 /** A program to run; `package` is Debian's, `purpose` completes "… is required to …". */
@@ -64,7 +64,7 @@ function start(
 ): { child: ChildProcess; ended: Promise<number> } {
   const child = spawn(program!, args, {
     stdio: [stdin, "pipe", "pipe"],
-    env: { PATH: context.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C", ...env },
+    env: { PATH: searchPath(context.env, "/usr/sbin:/usr/bin:/sbin:/bin"), LC_ALL: "C", ...env },
     signal: context.signal,
     killSignal: "SIGKILL",
   });

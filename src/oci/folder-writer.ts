@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { userInfo } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Context } from "../core/context.ts";
@@ -75,7 +75,10 @@ function sweepLeftovers(goal: string): void {
     const token = name.startsWith(prefix)
       ? /^(\d+-\d+-\d+)-[0-9a-f]{8}$/.exec(name.slice(prefix.length))?.[1]
       : undefined;
-    if (token !== undefined && isAlive(token) === false) removeTree(join(dirname(goal), name));
+    if (token === undefined || isAlive(token) !== false) continue;
+    const path = join(dirname(goal), name);
+    // In a folder like /tmp anybody may use such a name, and change what is in it while we remove it.
+    if (lstatSync(path, { throwIfNoEntry: false })?.uid === userInfo().uid) removeTree(path);
   }
 }
 

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import type { Context } from "../core/context.ts";
+import { searchPath, type Context } from "../core/context.ts";
 import { decodeName } from "../core/names.ts";
 import type { RootPath } from "../core/paths.ts";
 
@@ -41,7 +41,7 @@ function readXattrs(folder: string, paths: readonly RootPath[] | undefined, cont
   // -P: links are not followed while walking, -h: nor at the end. POSIXLY_CORRECT-free hex is byte-exact.
   const run = spawnSync("getfattr", ["-h", "-d", "-m", "-", "-e", "hex", ...files], {
     cwd: folder,
-    env: { PATH: context.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" },
+    env: { PATH: searchPath(context.env, "/usr/bin:/bin"), LC_ALL: "C" },
     stdio: ["ignore", "pipe", "ignore"],
     maxBuffer: 256 << 20,
   });

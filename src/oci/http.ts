@@ -1,10 +1,10 @@
 import http from "node:http";
-import { isIP, type LookupFunction } from "node:net";
-import { lookup as dnsLookup } from "node:dns";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { reachOf, type Reach } from "./address.ts";
+import type { Reach } from "./address.ts";
 import { findProxy, proxyHeaders } from "./proxy.ts";
+import { guardedLookup, refuseAddress } from "./reach.ts";
+import { steadyChunks } from "./steady.ts";
 import type { Trust } from "./trust.ts";
 
 /**
@@ -25,6 +25,8 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
   readonly body: http.IncomingMessage;
+  /** Milliseconds without a byte, or with hardly any, after which the body is given up. */
+  readonly stall: number;
 }
 
 /** The open connections of one pull. */
@@ -89,10 +91,13 @@ export function openHttp(options: HttpOptions): HttpClient {
           },
           (body) => {
             received = body;
-            resolve({ url, status: body.statusCode ?? 0, headers: body.headers, body });
+            resolve({ url, status: body.statusCode ?? 0, headers: body.headers, body, stall: timeout });
           },
         );
         sent.once("error", reject);
+        // The timeout is for silence: headers that come a byte at a time would never end it.
+        const patience = setTimeout(() => received ?? sent.destroy(stalled(url)), 2 * timeout);
+        sent.once("response", () => clearTimeout(patience)).once("close", () => clearTimeout(patience));
         sent.once("timeout", () => (received ?? sent).destroy(stalled(url)));
         sent.end(request.body);
       });
@@ -110,9 +115,9 @@ const stalled = (url: URL): Error => Object.assign(new Error(`${url.host} does n
 export async function readBody(answer: HttpAnswer, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of answer.body) {
-    chunks.push(chunk as Buffer);
-    length += (chunk as Buffer).length;
+  for await (const chunk of steadyChunks(answer.body, answer.stall)) {
+    chunks.push(chunk);
+    length += chunk.length;
     if (length > limit) {
       answer.body.destroy();
       throw new FlixwrapError("oci-too-large", {
@@ -133,26 +138,3 @@ export function discard(answer: HttpAnswer): void {
   if (length <= 64 << 10) answer.body.resume();
   else answer.body.destroy();
 }
-
-function refuseAddress(host: string, reach: Reach): void {
-  const bare = host.replace(/^\[|\]$/g, "");
-  if (isIP(bare) !== 0 && reachOf(bare) > reach) throw forbidden(host);
-}
-
-/** Checks what a name really leads to, at the moment of connecting. */
-const guardedLookup =
-  (reach: Reach): LookupFunction =>
-  (host, lookupOptions, callback) => {
-    dnsLookup(host, { ...lookupOptions, all: true }, (error, addresses) => {
-      const refused = error === null && addresses.some(({ address }) => reachOf(address) > reach);
-      if (error !== null || refused) callback(error ?? forbidden(host), "", 0);
-      else if (lookupOptions.all) callback(null, addresses);
-      else callback(null, addresses[0]!.address, addresses[0]!.family);
-    });
-  };
-
-const forbidden = (host: string): FlixwrapError & NodeJS.ErrnoException =>
-  new FlixwrapError("oci-forbidden-address", {
-    what: "the registry sends us to an address inside the network that it has no business with",
-    where: host,
-  });

@@ -1,4 +1,3 @@
-import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
@@ -7,10 +6,12 @@ import { denied, openAuthorization } from "./authorization.ts";
 import { parseChallenges } from "./challenge.ts";
 import { findCredentials, parseCredentials } from "./credentials.ts";
 import { checkDigest, digestOf, parseDigest, type Digest } from "./digest.ts";
-import { discard, openHttp, readBody, STALL, type HttpAnswer } from "./http.ts";
+import { discard, openHttp, readBody, type HttpAnswer } from "./http.ts";
 import { MAX_MANIFEST, mediaTypes, type Descriptor } from "./manifest.ts";
 import { wordReference, type RegistryReference } from "./reference.ts";
+import { reachOfHost } from "./reach.ts";
 import { findSources } from "./registries-conf.ts";
+import { steadyChunks } from "./steady.ts";
 import { findTrust } from "./trust.ts";
 import { explainFailure, isDistrust, readProblem } from "./registry-errors.ts";
 import { parseRetryAfter, Passing, startRetries, usualRetries, withRetries, type RetryPolicy } from "./retry.ts";
@@ -73,7 +74,7 @@ async function openOne(reference: RegistryReference, context: Context, options: 
     env: context.env,
     ...(options.stall !== undefined && { stall: options.stall }),
   });
-  const { base, reach } = await findBase(reference.registry, options, (url, most) =>
+  const { base, reach, ownReach } = await findBase(reference.registry, options, (url, most) =>
     client.send(url, { reach: most, signal }),
   );
   const insecure = base.protocol === "http:" || options.tlsVerify === false;
@@ -97,7 +98,7 @@ async function openOne(reference: RegistryReference, context: Context, options: 
       const answer = await client.send(target, {
         method,
         headers: { ...headers, ...(header !== undefined && { authorization: header }) },
-        reach: target.hostname === base.hostname ? NEVER : reach,
+        reach: target.hostname === base.hostname ? ownReach : reach,
         signal,
       });
       const { status, headers: received } = answer;
@@ -164,7 +165,7 @@ async function openOne(reference: RegistryReference, context: Context, options: 
         try {
           const range: Record<string, string> = done === 0 ? {} : { range: `bytes=${done}-` };
           const answer = await request(place, range, "GET");
-          for await (const chunk of steadyBody(answer, done, options.stall ?? STALL)) {
+          for await (const chunk of steadyBody(answer, done)) {
             done += chunk.length;
             if (done > size) throw wrongSize(digest, base.host, "more", size);
             check.update(chunk);
@@ -225,42 +226,22 @@ const wrongSize = (digest: Digest, where: string, got: string, size: number): Fl
     wanted: `${size}`,
   });
 
-/** Bytes a second below which a connection is as good as dead. */
-const MIN_RATE = 1024;
-
 /**
  * The rest of a blob from `offset`; a server that ignores the range sends everything, and we skip.
- * @throws Passing when fewer bytes come than a living connection would bring.
+ * @throws Error `ETIMEDOUT` when fewer bytes come than a living connection would bring.
  */
-async function* steadyBody(answer: HttpAnswer, offset: number, stall: number): AsyncGenerator<Buffer> {
+async function* steadyBody(answer: HttpAnswer, offset: number): AsyncGenerator<Buffer> {
   let skip = firstByte(answer, offset) === offset ? 0 : offset;
-  const body = (answer.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
-  let waited = 0;
-  let received = 0;
   try {
-    for (;;) {
-      const asked = performance.now();
-      const next = await body.next();
-      if (next.done === true) return;
-      // Only our waiting counts: whoever takes the bytes may be slower.
-      waited += performance.now() - asked;
-      received += next.value.length;
-      if (waited > stall) {
-        if (received < (waited / 1000) * MIN_RATE) throw tooSlow(answer);
-        waited = 0;
-        received = 0;
-      }
-      const rest = next.value.subarray(Math.min(skip, next.value.length));
-      skip -= next.value.length - rest.length;
+    for await (const chunk of steadyChunks(answer.body, answer.stall)) {
+      const rest = chunk.subarray(Math.min(skip, chunk.length));
+      skip -= chunk.length - rest.length;
       if (rest.length > 0) yield rest;
     }
   } finally {
     answer.body.destroy();
   }
 }
-
-const tooSlow = (answer: HttpAnswer): Error =>
-  Object.assign(new Error("too slow"), { code: "ETIMEDOUT", host: answer.url.host });
 
 function firstByte(answer: HttpAnswer, offset: number): number {
   if (answer.status !== 206) return 0;
@@ -317,36 +298,29 @@ async function findBase(
   registry: string,
   options: RegistryOptions,
   send: (url: URL, reach: Reach) => Promise<HttpAnswer>,
-): Promise<{ base: URL; reach: Reach }> {
+): Promise<{ base: URL; reach: Reach; ownReach: Reach }> {
   const host = registry === "docker.io" ? "registry-1.docker.io" : registry;
   const secure = new URL(`https://${host}`);
   const name = secure.hostname.replace(/^\[|\]$/g, "");
   const isLocal =
     name === "localhost" || name.endsWith(".localhost") || (isIP(name) !== 0 && reachOf(name) === LOOPBACK);
-  const reach = isLocal ? LOOPBACK : await reachOfHost(name);
-  if (!isLocal && options.tlsVerify !== false) return { base: secure, reach };
+  const known = isLocal ? LOOPBACK : await reachOfHost(name);
+  const reach = known ?? PUBLIC;
+  // The address that somebody has typed is his will; a name must not lead farther inside later than it does now.
+  const ownReach = isIP(name) !== 0 || known === undefined ? NEVER : known;
+  if (!isLocal && options.tlsVerify !== false) return { base: secure, reach, ownReach };
   const plain = new URL(`http://${host}`);
   for (const base of isLocal ? [plain, secure] : [secure, plain]) {
     try {
-      const answer = await send(new URL("/v2/", base), NEVER);
+      const answer = await send(new URL("/v2/", base), ownReach);
       discard(answer);
       // What a TLS server says to plain HTTP.
-      if (answer.status !== 400) return { base, reach };
+      if (answer.status !== 400) return { base, reach, ownReach };
     } catch (error) {
       if (error instanceof FlixwrapError) throw error;
       // It does speak TLS: that we do not trust it is for the real request to tell.
-      if (isDistrust(error)) return { base, reach };
+      if (isDistrust(error)) return { base, reach, ownReach };
     }
   }
-  return { base: isLocal ? plain : secure, reach };
-}
-
-async function reachOfHost(name: string): Promise<Reach> {
-  try {
-    const addresses = isIP(name) === 0 ? await lookup(name, { all: true }) : [{ address: name }];
-    const reaches = addresses.map(({ address }) => reachOf(address)).filter((reach) => reach !== NEVER);
-    return reaches.length === 0 ? PUBLIC : (Math.max(...reaches) as Reach);
-  } catch {
-    return PUBLIC;
-  }
+  return { base: isLocal ? plain : secure, reach, ownReach };
 }

@@ -7,7 +7,8 @@ import { FlixwrapError } from "../core/errors.ts";
 import { withLock } from "../oci/cache-lock.ts";
 import { type CachedFile, hashFile, sizeOf, writeWhole } from "./cached-files.ts";
 import { attempt, authorization, found, notOffline, type Run } from "./exchange.ts";
-import { type Answer, get, networkError } from "./http.ts";
+import { steadyChunks } from "../oci/steady.ts";
+import { type Answer, get, idleLimit, networkError } from "./http.ts";
 
 export interface Artifact {
   readonly address: string;
@@ -171,7 +172,11 @@ async function receive(
     },
   });
   try {
-    await pipeline(answer.body, count, createWriteStream(path, { flags: begun > 0 ? "a" : "w" }));
+    await pipeline(
+      steadyChunks(answer.body, idleLimit),
+      count,
+      createWriteStream(path, { flags: begun > 0 ? "a" : "w" }),
+    );
   } catch (error) {
     throw isDiskError(error) ? diskError(error, path) : networkError(error, address, run.context);
   }

@@ -3,7 +3,9 @@ import https from "node:https";
 import { connect as connectTls } from "node:tls";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
+import { NEVER, PUBLIC, type Reach } from "../oci/address.ts";
 import { findProxy, openTunnel, proxyHeaders } from "../oci/proxy.ts";
+import { guardedLookup, reachOfHost, refuseAddress } from "../oci/reach.ts";
 
 /** One answer; `body` must be read or destroyed. */
 export interface Answer {
@@ -15,13 +17,13 @@ export interface Answer {
 }
 
 const mostRedirects = 10;
-/** Milliseconds without a byte before a connection counts as dead. */
-const idleLimit = 30_000;
+/** Milliseconds without a byte, or with hardly any, before a connection counts as dead. */
+export const idleLimit = 30_000;
 
 /**
  * One GET with redirects followed, through the proxy that the environment names. Credentials never follow a
- * redirect to another host, and no redirect leads from https to http.
- * @throws FlixwrapError `recipe-network`, `recipe-redirect`, `interrupted`
+ * redirect to another host, and no redirect leads from https to http, or farther inside the network than the address itself.
+ * @throws FlixwrapError `recipe-network`, `recipe-redirect`, `oci-forbidden-address`, `interrupted`
  */
 export async function get(
   address: string,
@@ -29,9 +31,11 @@ export async function get(
   context: Context,
 ): Promise<Answer> {
   let url = parseAddress(address);
+  const { hostname } = url;
   let sent = headers;
+  let reach: Reach = NEVER;
   for (let hop = 0; hop <= mostRedirects; hop++) {
-    const body = await send(url, sent, context);
+    const body = await send(url, sent, reach, context);
     const status = body.statusCode ?? 0;
     const location = body.headers.location;
     if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
@@ -49,6 +53,7 @@ export async function get(
     if (next.host !== url.host) {
       sent = Object.fromEntries(Object.entries(sent).filter(([name]) => name !== "authorization"));
     }
+    if (next.hostname !== hostname && reach === NEVER) reach = (await reachOfHost(hostname)) ?? PUBLIC;
     url = next;
   }
   throw new FlixwrapError("recipe-redirect", { what: `more than ${mostRedirects} redirects`, where: address });
@@ -60,12 +65,22 @@ export function parseAddress(address: string, base?: URL): URL {
   throw new FlixwrapError("recipe-address", { what: "this is no http or https address", got: address });
 }
 
-async function send(url: URL, headers: Readonly<Record<string, string>>, context: Context): Promise<IncomingMessage> {
+async function send(
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  reach: Reach,
+  context: Context,
+): Promise<IncomingMessage> {
+  refuseAddress(url.hostname, reach);
   try {
-    const request = await openRequest(url, { "user-agent": "flixwrap", ...headers }, context);
+    const request = await openRequest(url, { "user-agent": "flixwrap", ...headers }, reach, context);
     return await new Promise((resolve, reject) => {
       request.on("error", reject).on("response", resolve);
-      request.setTimeout(idleLimit, () => request.destroy(new Error(`no answer for ${idleLimit / 1000} seconds`)));
+      const giveUp = (): void => void request.destroy(new Error(`no answer for ${idleLimit / 1000} seconds`));
+      request.setTimeout(idleLimit, giveUp);
+      // Headers that come a byte at a time are no silence.
+      const patience = setTimeout(giveUp, 2 * idleLimit);
+      request.once("response", () => clearTimeout(patience)).once("close", () => clearTimeout(patience));
       request.end();
     });
   } catch (error) {
@@ -74,10 +89,16 @@ async function send(url: URL, headers: Readonly<Record<string, string>>, context
 }
 
 /** A GET request that only needs its `end()`: direct, through an http proxy, or through its tunnel for https. */
-async function openRequest(url: URL, headers: OutgoingHttpHeaders, { env, signal }: Context): Promise<ClientRequest> {
+async function openRequest(
+  url: URL,
+  headers: OutgoingHttpHeaders,
+  reach: Reach,
+  { env, signal }: Context,
+): Promise<ClientRequest> {
   const start = url.protocol === "https:" ? https.request : http.request;
   const proxy = findProxy(url, env);
-  if (proxy === undefined) return start(url, { headers, signal });
+  // A proxy looks names up itself, and may stand inside.
+  if (proxy === undefined) return start(url, { headers, signal, lookup: guardedLookup(reach) });
   if (url.protocol === "http:") {
     const via = { hostname: proxy.hostname, port: proxy.port || 80, path: url.href };
     return start(url, { ...via, headers: { ...headers, ...proxyHeaders(proxy), host: url.host }, signal });

@@ -5,7 +5,8 @@ import { FlixwrapError } from "../core/errors.ts";
 import { openDownloadCache, writeWhole } from "./cached-files.ts";
 import { type Artifact, type Digest, fetchArtifact } from "./download.ts";
 import { attempt, authorization, found, notOffline, type Run } from "./exchange.ts";
-import { type Answer, get, networkError } from "./http.ts";
+import { steadyChunks } from "../oci/steady.ts";
+import { type Answer, get, idleLimit, networkError } from "./http.ts";
 import type { Mirror } from "./mirrors.ts";
 
 export interface WebOptions {
@@ -107,15 +108,15 @@ async function readAll(answer: Answer, address: string, context: Context): Promi
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    for await (const chunk of answer.body) {
-      size += (chunk as Buffer).length;
+    for await (const chunk of steadyChunks(answer.body, idleLimit)) {
+      size += chunk.length;
       if (size > largestPage)
         throw new FlixwrapError("recipe-too-large", {
           what: "the page is too large",
           where: address,
           wanted: "at most 64 MiB",
         });
-      chunks.push(chunk as Buffer);
+      chunks.push(chunk);
     }
   } catch (error) {
     throw networkError(error, address, context);

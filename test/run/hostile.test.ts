@@ -1,7 +1,16 @@
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { flixwrapAsync, scratch, sh } from "../support/program.ts";
+import { flixwrap, flixwrapAsync, scratch, sh } from "../support/program.ts";
 
 /**
  * Attacks through the program's own door. Each must end by itself, soon, with one line and status 1, and leave nothing
@@ -98,5 +107,64 @@ describe("an image that is an attack", () => {
     expect(ended).toMatchObject({ status: 1, stdout: "", stderr: expect.stringMatching(message) });
     expect((ended as { stderr: string }).stderr.trimEnd().split("\n")).toHaveLength(1);
     expect(readdirSync(work)).not.toContain(out.slice(work.length + 1));
+  });
+});
+
+describe("the terminal", () => {
+  const evil = "a\u001b]0;title\u0007\u009b31m\u202egnp\u0085\u007f";
+  const files = {
+    "usr/lib/extension-release.d/extension-release.x": `ID=_any\nNOTE=${evil}\n`,
+    [`usr/bin/${evil}`]: "",
+    [`usr/lib/systemd/system/${evil}.service`]: `[Service]\nExecStart=/usr/bin/${evil}\n`,
+    "usr/share/flixwrap/x/manifest.json": JSON.stringify({
+      name: "x",
+      flixwrap: evil,
+      image: evil,
+      command: [evil],
+      packages: [`pkg:deb/x/${evil}`, "pkg:deb/x/%"],
+    }),
+  };
+  const extension = folder(files);
+  chmodSync(join(extension, `usr/bin/${evil}`), 0o755);
+  it.each([
+    ["info"],
+    ["info", "--json"],
+    ["info", "--files"],
+    ["info", "--files", "--json"],
+    ["check"],
+    ["check", "--json"],
+    ["check", "--sarif"],
+    ["explain", `dir:${extension}`, "/usr/bin"],
+  ])("gets nothing of a hostile extension's from %s", (command, ...options) => {
+    const words = command === "explain" ? [command, ...options] : [command, ...options, extension];
+    const { status, stdout, stderr } = flixwrap([...words, ...(command === "explain" ? ["--json"] : [])]);
+    expect(status).toBeLessThan(2);
+    expect(`${stdout}${stderr}`).not.toBe("");
+    // oxlint-disable-next-line no-control-regex
+    expect(`${stdout}${stderr}`).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+  });
+});
+
+describe("outside", () => {
+  it("no program of a folder runs because PATH has an empty or a relative folder in it", () => {
+    const root = folder({ "usr/f": "" });
+    for (const tool of ["getfattr", "tar", "setfattr", "sqfstar", "mksquashfs"]) {
+      writeFileSync(join(root, tool), `#!/bin/sh\ntouch ${work}/pwned\n`, { mode: 0o755 });
+    }
+    const env = { PATH: `:.:${process.env["PATH"]}` };
+    const words = ["pull", "--cache-dir", join(work, "cache-path"), `dir:${root}`, join(work, "out-path")];
+    expect(flixwrap(words, { env, cwd: root })).toMatchObject({ status: 0 });
+    expect(existsSync(join(work, "pwned"))).toBe(false);
+  });
+
+  it("what another user has given the name of a left-over stays", () => {
+    const root = folder({ "usr/f": "" });
+    const namespace = /\d+/.exec(readlinkSync("/proc/self/ns/pid"))![0];
+    const [foreign, own] = ["00000000", "11111111"].map((end) => join(work, `.out-left.4194304-1-${namespace}-${end}`));
+    for (const path of [foreign!, own!]) mkdirSync(path);
+    chownSync(foreign!, 1501, 1501);
+    const words = ["pull", "--cache-dir", join(work, "cache-left"), `dir:${root}`, join(work, "out-left")];
+    expect(flixwrap(words)).toMatchObject({ status: 0 });
+    expect([existsSync(foreign!), existsSync(own!)]).toEqual([true, false]);
   });
 });

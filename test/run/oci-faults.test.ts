@@ -121,6 +121,8 @@ describe("what does not pass is told in one line, within its time, and leaves no
     ["limits", /manifests/, { kind: "status", status: 429 }, "oci-rate-limit", /log in/],
     ["silence", blob, { kind: "stall", after: 0 }, "oci-unreachable", /no answer in time/],
     ["a slow drip", blob, { kind: "drip", pause: 20 }, "oci-unreachable", /no answer in time/],
+    ["a manifest in a slow drip", /manifests/, { kind: "drip", pause: 20 }, "oci-unreachable", /no answer in time/],
+    ["headers in a slow drip", /manifests/, { kind: "slow-head", pause: 20 }, "oci-unreachable", /no answer in time/],
     ["a break before any progress", blob, { kind: "cut", after: 100 }, "oci-unreachable", /connection broke/],
     ["a blob that ends too early", blob, { kind: "short", by: largeSize }, "oci-truncated", /only a part.*got 0 bytes/],
     ["a wrong byte", blob, { kind: "corrupt", at: 1000 }, "oci-digest-mismatch", /wrong digest|damaged/],

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll } from "vitest";
 
@@ -87,7 +87,9 @@ export type Fault =
   /** Another range than asked for. */
   | { readonly kind: "wrong-range" }
   /** One byte at a time. */
-  | { readonly kind: "drip"; readonly pause: number };
+  | { readonly kind: "drip"; readonly pause: number }
+  /** Headers without end, one at a time. */
+  | { readonly kind: "slow-head"; readonly pause: number };
 
 export interface Asked {
   readonly method: string;
@@ -149,6 +151,7 @@ export async function startFaultRegistry(tls?: { key: Buffer; cert: Buffer }): P
       const found = contents.get(name!) ?? contents.get(`${repository}:${name}`);
       const fault = registry.faults(asked);
       if (fault?.kind === "refuse") request.socket.destroy();
+      else if (fault?.kind === "slow-head") dripHead(request.socket, fault.pause);
       else if (fault?.kind === "status") response.writeHead(fault.status, fault.headers).end(fault.body ?? "");
       else if (found === undefined) {
         const code = kind === "blobs" ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN";
@@ -159,6 +162,11 @@ export async function startFaultRegistry(tls?: { key: Buffer; cert: Buffer }): P
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   afterAll(() => registry.close());
   return Object.assign(registry, { address: `127.0.0.1:${(server.address() as AddressInfo).port}` });
+}
+
+function dripHead(socket: Socket, pause: number): void {
+  socket.write("HTTP/1.1 200 OK\r\n");
+  const timer = setInterval(() => (socket.destroyed ? clearInterval(timer) : socket.write("x: y\r\n")), pause);
 }
 
 function answer(

@@ -13,8 +13,12 @@ test("an error says what, where, got, wanted and what to do, in one line", () =>
 });
 
 test("items stand on lines of their own, and hostile names cannot move the cursor", () => {
-  const error = new FlixwrapError("wrap-x", { what: "bad names", items: ["a\u001b[2Jb", "c\nd", "\udce9"] });
-  expect(error.message.split("\n")).toEqual(["bad names", "  a\\x1b[2Jb", "  c\\x0ad", "  \\xe9"]);
+  const error = new FlixwrapError("wrap-x", {
+    what: "bad names",
+    items: ["a\u001b[2Jb", "c\nd", "\udce9", "\u009b2J", "a\u202egnp"],
+  });
+  const lines = ["  a\\x1b[2Jb", "  c\\x0ad", "  \\xe9", "  \\x9b2J", "  a\\u202egnp"];
+  expect(error.message.split("\n")).toEqual(["bad names", ...lines]);
 });
 
 test("ordinary text stays as it is", () => {

@@ -159,6 +159,18 @@ describe("artifact", () => {
     await expect(web().artifact("https://example.org/b")).rejects.toThrow(/more than 10 redirects/);
   });
 
+  it.each([
+    "http://169.254.169.254/latest/meta-data",
+    "http://[::ffff:a9fe:a9fe]/",
+    "http://0.0.0.0:1/",
+    "file:///etc/passwd",
+  ])("follows no redirect to %s", async (location) => {
+    mirror.set("https://example.org/c", (_, response) => void response.writeHead(302, { location }).end());
+    await expect(web().artifact("https://example.org/c")).rejects.toMatchObject({
+      code: location.startsWith("http") ? "oci-forbidden-address" : "recipe-address",
+    });
+  });
+
   it("tells how far it is", async () => {
     mirror.set(address, body);
     const events: ProgressEvent[] = [];
