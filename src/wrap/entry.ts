@@ -1,5 +1,6 @@
 import { FlixwrapError } from "../core/errors.ts";
 import { baseName, type ExtPath, extPath, isWithin, type RootPath, rootPath } from "../core/paths.ts";
+import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 
 /** What the user asks for: a path of the root, and where it shall stand in the extension. */
 export interface Entry {
@@ -60,3 +61,36 @@ function withoutSbin(path: ExtPath): ExtPath {
   if (path === "/usr/sbin" || path === "/usr/local/sbin") return extPath(path.replace(/sbin$/, "bin"));
   return extPath(path.replace(/^(\/usr(?:\/local)?)\/sbin\//, "$1/bin/"));
 }
+
+/**
+ * The error for entries that the root does not have, with where one of them is instead.
+ * It is the caller's to throw: all that are missing are told at once.
+ */
+export function missingEntries(rootfs: Rootfs, missing: readonly RootPath[]): FlixwrapError {
+  const alike = missing.flatMap((path) => programFolders.map((folder) => rootPath(`${folder}/${baseName(path)}`)));
+  const suggestion = alike.find((path) => rootfs.resolve(path) !== undefined);
+  return new FlixwrapError("wrap-entry-missing", {
+    what: missing.length === 1 ? "no such path in the image" : "no such paths in the image",
+    where: rootfs.description,
+    got: missing.join(", "),
+    ...(suggestion === undefined ? {} : { hint: `the image has ${suggestion}` }),
+  });
+}
+
+const programFolders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
+
+/** The error for an entry that is a device, a pipe or a socket. */
+export const specialEntry = ({ source }: Entry, { type }: RootNode): FlixwrapError =>
+  new FlixwrapError("wrap-entry-special", { what: "cannot ship", where: source, got: `a ${type}` });
+
+/** The warning for a device, a pipe or a socket that was not asked for by name. */
+export const wordLeftOut = ({ path, type }: RootNode): string =>
+  `${path} is left out: a ${type} has no place in an extension`;
+
+/** The warning that an entry stands elsewhere than written, if so. */
+export const wordMoved = ({ movedFrom, target }: Entry): readonly string[] =>
+  movedFrom === undefined ? [] : [`${movedFrom} goes to ${target}: a folder usr/sbin would hide the host's link`];
+
+/** Whether some host's loader or ldconfig searches a folder: /usr/lib, /usr/lib64, /usr/lib/TRIPLET, /usr/local/lib. */
+export const isLibraryFolder = (folder: ExtPath): boolean =>
+  /^\/usr\/(local\/)?(lib|lib32|lib64|libx32)(\/[a-z0-9_]+-linux-[a-z0-9]+)?$/.test(folder);

@@ -2,8 +2,9 @@ import { FlixwrapError } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
 import { baseName, type ExtPath, join, type RootPath, rootPath } from "../core/paths.ts";
 import type { Action, Plan } from "../extension/plan.ts";
+import { isUnitName } from "../extension/units/names.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
-import type { Entry } from "./entry.ts";
+import { type Entry, missingEntries, specialEntry, wordMoved } from "./entry.ts";
 import { type Contents, type Home, planContents } from "./flatwrap/contents.ts";
 import { type MountTable, planMounts } from "./flatwrap/mounts.ts";
 import type { FlatwrapOptions } from "./flatwrap/options.ts";
@@ -11,7 +12,7 @@ import { planNeeded } from "./flatwrap/packages.ts";
 import { renderDropIn, renderEnter, renderFstab } from "./flatwrap/render.ts";
 import { assembleStarters, machineOf } from "./flatwrap/start.ts";
 import { fillTemplate, quoteComment, quoteWord } from "./flatwrap/shell.ts";
-import { isUnit, useWrappers } from "./flatwrap/units.ts";
+import { useWrappers } from "./flatwrap/units.ts";
 import { relativeLink } from "./links.ts";
 
 /** What Flatwrap plans, and the programs it makes entries for (their ELF headers tell the architecture). */
@@ -40,12 +41,7 @@ export function planFlatwrap(rootfs: Rootfs, entries: readonly Entry[], options:
   return {
     source: rootfs,
     actions: [...contents.actions, ...planScripts(scene), ...found.flatMap((entry) => planEntry(entry, scene))],
-    warnings: [
-      ...entries.flatMap(({ movedFrom, target }) =>
-        movedFrom === undefined ? [] : [`${movedFrom} goes to ${target}: a folder usr/sbin would hide the host's link`],
-      ),
-      ...contents.warnings,
-    ],
+    warnings: [...entries.flatMap(wordMoved), ...contents.warnings],
     programs: found.filter(({ role }) => role === "program").map(({ node }) => node),
   };
 }
@@ -69,22 +65,14 @@ interface Scene {
 function findEntries(rootfs: Rootfs, entries: readonly Entry[]): FoundEntry[] {
   const nodes = entries.map((entry) => ({ entry, node: rootfs.resolve(entry.source) }));
   const missing = nodes.filter(({ node }) => node === undefined).map(({ entry }) => entry.source);
-  if (missing.length > 0) {
-    throw new FlixwrapError("wrap-entry-missing", {
-      what: missing.length === 1 ? "no such path in the image" : "no such paths in the image",
-      where: rootfs.description,
-      got: missing.join(", "),
-    });
-  }
+  if (missing.length > 0) throw missingEntries(rootfs, missing);
   return nodes.map(({ entry, node }) => ({ entry, node: node!, role: roleOf(entry, node!) }));
 }
 
 function roleOf(entry: Entry, node: RootNode): FoundEntry["role"] {
   if (node.type === "directory") return "other";
-  if (node.type !== "file") {
-    throw new FlixwrapError("wrap-entry-special", { what: "cannot ship", where: entry.source, got: `a ${node.type}` });
-  }
-  if (isUnit(baseName(entry.target))) return "unit";
+  if (node.type !== "file") throw specialEntry(entry, node);
+  if (isUnitName(baseName(entry.target))) return "unit";
   if ((node.mode & 0o111) !== 0) {
     if (ownTools.test(entry.target)) throw ownTool(entry);
     return "program";

@@ -1,3 +1,4 @@
+import { unitFolder } from "../units/names.ts";
 import { type Finding, found } from "./finding.ts";
 import type { Subject } from "./subject.ts";
 import { FlixwrapError } from "../../core/errors.ts";
@@ -101,7 +102,7 @@ export function* checkReleaseFields(subject: Subject): Iterable<Finding> {
       yield field("error", "SYSEXT_SCOPE", scope.join(" "), "systemd-sysext passes it over");
     for (const key of ["EXTENSION_RESTART_UNITS", "EXTENSION_RELOAD_OR_RESTART_UNITS"])
       for (const unit of (fields.get(key) ?? "").split(/\s+/).filter((word) => word !== ""))
-        if (subject.rootfs.lookup(rootPath(`/usr/lib/systemd/system/${unit}`)) === undefined)
+        if (subject.rootfs.lookup(rootPath(`${unitFolder}/${unit}`)) === undefined)
           yield field("note", key, unit, "no unit of this extension");
   }
 }

@@ -3,7 +3,7 @@ import type { Architecture } from "../../core/architectures.ts";
 import { type RootPath, baseName, parentOf, rootPath } from "../../core/paths.ts";
 import { type ElfFile, isElf, readElf } from "../../elf/index.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
-import { parseRelease } from "../release.ts";
+import { parseRelease, releaseFolder } from "../release.ts";
 import { hierarchies } from "../tree.ts";
 import { unitFolder } from "../units/names.ts";
 import { type UnitFile, parseUnit } from "../units/unit-file.ts";
@@ -92,7 +92,7 @@ function once<T>(make: () => T): () => T {
 }
 
 function findReleases(files: readonly RootNode[], text: (node: RootNode) => string): Release[] {
-  const start = "/usr/lib/extension-release.d/extension-release.";
+  const start = `${releaseFolder}/extension-release.`;
   return files
     .filter(({ path }) => path.startsWith(start) && !path.slice(start.length).includes("/"))
     .map((node) => ({ node, suffix: node.path.slice(start.length), fields: parseRelease(text(node)) }));

@@ -2,6 +2,7 @@ import { Minimatch } from "minimatch";
 import { type ExtPath, isWithin, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import type { Action } from "../../extension/plan.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
+import { wordLeftOut } from "../entry.ts";
 import { relativeLink } from "../links.ts";
 import type { MountTable } from "./mounts.ts";
 import type { FlatwrapOptions } from "./options.ts";
@@ -57,7 +58,7 @@ export function planContents(
       const from =
         isPrivileged && !options.allowSuid ? { ...node, mode: node.mode & ~PRIVILEGES, xattrs: noXattrs } : node;
       actions.push({ kind: "copy", to, from, why });
-    } else warnings.push(`${node.path} is left out: a ${node.type} has no place in an extension`);
+    } else warnings.push(wordLeftOut(node));
   };
   /** A link that leads through the host's folders to a file of the root takes the direct way. */
   const linkTarget = (node: RootNode): string => {

@@ -1,7 +1,3 @@
-const unitSuffix = /\.(service|socket|timer|path|target|mount|automount|swap|slice|scope)$/;
-
-export const isUnit = (name: string): boolean => unitSuffix.test(name);
-
 /**
  * A service's text with its Exec lines calling the wrappers; `wrapperOf` knows the wrapper for a path of the root.
  * Other lines stay as they are (systemd.service(5): the program is the first word, after `@ - : + !`).

@@ -1,8 +1,8 @@
 import { FlixwrapError } from "../../core/errors.ts";
-import { baseName, type ExtPath, isWithin, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
+import { baseName, type ExtPath, isWithin, join, parentOf, type RootPath } from "../../core/paths.ts";
 import { type ElfFile, isElf, readElf } from "../../elf/index.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
-import type { Entry } from "../entry.ts";
+import { type Entry, missingEntries, specialEntry, wordMoved, wordLeftOut, isLibraryFolder } from "../entry.ts";
 import { relativeLink } from "../links.ts";
 import { findBinaries } from "./binaries.ts";
 import { placePrivately } from "./private-folders.ts";
@@ -80,18 +80,11 @@ class Selector {
     for (const found of this.#found) {
       const { entry, node, warning } = found;
       if (warning !== undefined) this.#warnings.push(warning);
-      if (entry.movedFrom !== undefined) {
-        this.#warnings.push(`${entry.movedFrom} goes to ${entry.target}: a folder usr/sbin would hide the host's link`);
-      }
+      this.#warnings.push(...wordMoved(entry));
       if (node.type === "directory") this.#selectFolder(entry, node);
       else if (node.type === "file") this.#selectNamed(found);
       else if (node.type === "symlink") this.#selectLink(node, entry.target, found.why);
-      else
-        throw new FlixwrapError("wrap-entry-special", {
-          what: "cannot ship",
-          where: entry.source,
-          got: `a ${node.type}`,
-        });
+      else throw specialEntry(entry, node);
     }
     return {
       files: [...this.#files.values()],
@@ -132,7 +125,7 @@ class Selector {
       if (node.type === "directory") this.#folders.push({ to, mode: node.mode, why });
       else if (node.type === "symlink") this.#selectLink(node, to, why);
       else if (node.type === "file") this.#add(this.#classifyLoosely(node, to, why));
-      else this.#warnings.push(`${node.path} is left out: a ${node.type} has no place in an extension`);
+      else this.#warnings.push(wordLeftOut(node));
     }
   }
 
@@ -207,20 +200,3 @@ class Selector {
 
 const placeBelow = (target: ExtPath, folder: RootPath, path: RootPath): ExtPath =>
   path === folder ? target : join(target, path.slice(folder === "/" ? 0 : folder.length));
-
-/** Folders that some host's loader or ldconfig searches: /usr/lib, /usr/lib64, /usr/lib/TRIPLET, /usr/local/lib. */
-const isLibraryFolder = (folder: ExtPath): boolean =>
-  /^\/usr\/(local\/)?(lib|lib32|lib64|libx32)(\/[a-z0-9_]+-linux-[a-z0-9]+)?$/.test(folder);
-
-const programFolders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
-
-function missingEntries(rootfs: Rootfs, missing: readonly RootPath[]): FlixwrapError {
-  const alike = missing.flatMap((path) => programFolders.map((folder) => rootPath(`${folder}/${baseName(path)}`)));
-  const suggestion = alike.find((path) => rootfs.resolve(path) !== undefined);
-  return new FlixwrapError("wrap-entry-missing", {
-    what: missing.length === 1 ? "no such path in the image" : "no such paths in the image",
-    where: rootfs.description,
-    got: missing.join(", "),
-    ...(suggestion === undefined ? {} : { hint: `the image has ${suggestion}` }),
-  });
-}

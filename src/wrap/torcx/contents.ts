@@ -2,6 +2,7 @@ import { isSameContent } from "../../core/bytes.ts";
 import { FlixwrapError } from "../../core/errors.ts";
 import { baseName, type ExtPath, isWithin, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
+import { wordLeftOut } from "../entry.ts";
 import { relativeLink } from "../links.ts";
 import { findAsset, type TorcxManifest, wordList } from "./manifest.ts";
 import { assetFolders, placeOf, programFolder } from "./places.ts";
@@ -63,7 +64,7 @@ export function planContents(rootfs: Rootfs, manifest: TorcxManifest | undefined
       warnings.push(`${node.path} is left out: it is no folder and would hide the host's ${to}`);
       continue;
     } else if (node.type !== "file" && node.type !== "symlink") {
-      warnings.push(`${node.path} is left out: a ${node.type} has no place in an extension`);
+      warnings.push(wordLeftOut(node));
       continue;
     } else if (manifest !== undefined && wanted === undefined && isAsset(to)) {
       unlisted.push(node.path);

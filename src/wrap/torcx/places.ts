@@ -1,9 +1,10 @@
 import { type ExtPath, extPath, isWithin } from "../../core/paths.ts";
 import { hierarchies } from "../../extension/tree.ts";
+import { unitFolder } from "../../extension/units/names.ts";
 
 /** Lists of a Torcx manifest whose files a host obeys, with the folder of an extension that does the same. */
 export const assetFolders = {
-  units: extPath("/usr/lib/systemd/system"),
+  units: unitFolder,
   network: extPath("/usr/lib/systemd/network"),
   sysusers: extPath("/usr/lib/sysusers.d"),
   tmpfiles: extPath("/usr/lib/tmpfiles.d"),
@@ -28,7 +29,3 @@ export function placeOf(path: string): ExtPath | undefined {
   const moved = extPath(movePath(path));
   return hierarchies.some((top) => moved !== top && isWithin(moved, top)) ? moved : undefined;
 }
-
-/** Folders that some host's loader searches: what stands there is everybody's. */
-export const isLibraryFolder = (folder: ExtPath): boolean =>
-  /^\/usr\/(local\/)?(lib|lib32|lib64|libx32)(\/[a-z0-9_]+-linux-[a-z0-9]+)?$/.test(folder);

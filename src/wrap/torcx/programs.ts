@@ -4,10 +4,10 @@ import { baseName, type ExtPath, parentOf, type RootPath } from "../../core/path
 import { type ElfFile, isElf, readElf } from "../../elf/index.ts";
 import type { Action } from "../../extension/plan.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
+import { isLibraryFolder } from "../entry.ts";
 import { planFlix } from "../flix/plan.ts";
 import type { PlacedFile } from "./contents.ts";
 import { wordList } from "./manifest.ts";
-import { isLibraryFolder } from "./places.ts";
 
 /** The image's ELF files and how each is shipped. */
 export interface TorcxPrograms {
