@@ -1,9 +1,10 @@
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
 import { startEngine } from "../support/engines.ts";
-import { scratch } from "../support/program.ts";
-import { makeRoot, openToAll, readReport, stage, user } from "./flatwrap-world.ts";
+import { scratch, sh } from "../support/program.ts";
+import { makeRoot, openToAll, type Ran, readReport, runIn, stage, user } from "./flatwrap-world.ts";
 
 const folder = openToAll(scratch());
 const image = process.getuid?.() === 0 ? debianRoot(["dash", "coreutils", "util-linux", "mount"]) : "";
@@ -49,5 +50,46 @@ describe.skipIf(docker === undefined)("in a docker container", () => {
     expect(inside(options, probe)).toBe(
       "flatwrap: /usr/bin/probe: user namespaces do not work here, and bwrap is not used; FLATWRAP_LOG=FILE has the reasons\nstatus 126\n",
     );
+  });
+});
+
+/** podman as a user who is not root, with subordinate ids that this machine need not have given it. */
+function rootless(options: string, via: string): Ran {
+  const at = (name: string): string => join(folder, name);
+  const env = `env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=${at("home")} XDG_RUNTIME_DIR=${at("home/run")} CONTAINERS_CONF=${at("conf")}`;
+  const podman = `podman --root ${at("home/store")} --runroot ${at("home/run/c")} --storage-driver vfs run --rm --network none`;
+  const seen = `--volume ${folder}:/made:ro --env FLATWRAP_ROOT=/made/tree --env FLATWRAP_VIA=${via}`;
+  const script = `mount --bind ${at("ids")} /etc/subuid && mount --bind ${at("ids")} /etc/subgid &&
+    cd / && exec setpriv --reuid 1 --regid 1 --clear-groups ${env} ${podman} ${seen} ${options} --rootfs ${at("container")} ${probe}`;
+  // podman leaves a process that holds its namespaces, for the next one: here it ends with this one.
+  rmSync(at("home/run/libpod"), { recursive: true, force: true });
+  const isolation = ["unshare", "-m", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  return runIn({ prefix: [], env: {} }, [...isolation, "sh", "-c", script]);
+}
+
+function rootlessRefusal(): string {
+  if (image === "") return "needs root";
+  sh(
+    `cd ${folder} && mkdir -p home/run && cp -a ${image} container && chown -R 1:1 home container && chmod 700 home/run`,
+  );
+  writeFileSync(join(folder, "ids"), "daemon:100000:65536\n");
+  const limits = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n';
+  writeFileSync(join(folder, "conf"), `${limits}[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n`);
+  const { status, stderr } = rootless("--entrypoint /bin/true", "");
+  return status === 0 ? "" : `podman cannot run without root here: ${stderr.trim()}`;
+}
+const reason = rootlessRefusal();
+
+describe.skipIf(reason !== "")(`in a container of rootless podman${reason && `: ${reason}`}`, () => {
+  it.each([
+    ["its root, who may not mount", "", "", 0],
+    ["its root, who may", "--cap-add SYS_ADMIN", "start", 0],
+    ["its root, privileged", "--privileged", "start", 0],
+    ["a user", `--user ${user.uid}:${user.gid}`, "start", user.uid],
+    ["a user, by the tools", `--user ${user.uid}:${user.gid}`, "unshare", user.uid],
+  ])("%s", (_, options, via, uid) => {
+    const { stdout, stderr } = rootless(options, via);
+    expect(stderr.replaceAll(/^time=.*level=warning.*\n/gm, "")).toBe("");
+    expect(readReport(stdout)).toMatchObject({ uid: [uid, uid], cwd: "/" });
   });
 });
