@@ -115,7 +115,15 @@ function planHostFiles(plan: Plan, options: FinishOptions, packages: ReturnType<
     ...etc.actions,
     ...planFile(`/usr/lib/sysusers.d/${name}.conf`, sysusers, "users and groups of the units and files"),
     ...planFile(`/usr/lib/tmpfiles.d/${name}.conf`, tmpfiles, "files of /etc and folders of /var on the host"),
-    ...planSetup(name, units.keys(), sysusers !== "", tmpfiles !== ""),
+    ...planSetup(
+      name,
+      units.keys(),
+      plan.actions.map(({ to }) => to),
+      {
+        hasUsers: sysusers !== "",
+        hasFiles: tmpfiles !== "",
+      },
+    ),
     ...(options.stopOnUnmerge === true ? planGuard(name, units.keys()) : []),
   ];
 }

@@ -100,7 +100,7 @@ export function planOwnSetup({ actions }: Plan, recipe: string): Action[] {
   return planSetup(
     recipe,
     services.map(({ to }) => baseName(to)),
-    has(`/usr/lib/sysusers.d/${recipe}.conf`),
-    has(`/usr/lib/tmpfiles.d/${recipe}.conf`),
+    actions.map(({ to }) => to),
+    { hasUsers: has(`/usr/lib/sysusers.d/${recipe}.conf`), hasFiles: has(`/usr/lib/tmpfiles.d/${recipe}.conf`) },
   );
 }

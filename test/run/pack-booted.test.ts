@@ -66,6 +66,12 @@ function serviceRoot(version: number): string {
     `Package: svc\nStatus: install ok installed\nVersion: ${version}\nArchitecture: amd64\n`,
   );
   writeFileSync(join(root, "var/lib/dpkg/info/svc.list"), "/usr/sbin/svc\n/var/lib/svc\n");
+  const services = join(root, "usr/share/dbus-1/system-services");
+  mkdirSync(services, { recursive: true });
+  writeFileSync(
+    join(services, "org.example.Svc.service"),
+    "[D-BUS Service]\nName=org.example.Svc\nExec=/bin/false\nSystemdService=svc.service\n",
+  );
   writeFileSync(
     join(root, "usr/lib/systemd/system/svc.service"),
     "[Unit]\nDescription=A service\n[Service]\nUser=svcuser\nExecStart=/usr/sbin/svc\n[Install]\nWantedBy=multi-user.target\n",
@@ -109,8 +115,8 @@ test("a booted systemd 257 runs what was converted, takes a newer version live, 
   );
   expect(countFindings(web.findings).error).toBe(0);
   const service = { enable: ["svc.service"], etc: ["/etc/svc"], stopOnUnmerge: true };
-  await convert(serviceRoot(1), "svc", ["/usr/sbin/svc"], service, join(extensions, "svc.raw"));
-  await convert(serviceRoot(2), "svc", ["/usr/sbin/svc"], service, join(folder, "svc.raw"));
+  await convert(serviceRoot(1), "svc", ["/usr/sbin/svc", "/usr/share/dbus-1"], service, join(extensions, "svc.raw"));
+  await convert(serviceRoot(2), "svc", ["/usr/sbin/svc", "/usr/share/dbus-1"], service, join(folder, "svc.raw"));
   copyFileSync(join(folder, "svc.raw"), join(guest, "svc2.raw"));
 
   const said = bootAndRun(
@@ -157,5 +163,29 @@ echo "running $(systemctl is-active svc nginx | grep -cx active)"
     "stopped inactive inactive other active",
     "left 0 overlays 0",
     "running 0",
+  ]);
+
+  // MU4, MU3: the administrator's word stays over a boot; a merge on a running host makes users, folders, names of the bus.
+  const again = bootAndRun(
+    guest,
+    `
+settle() { for i in $(seq 50); do systemctl is-active --quiet "$@" && break; sleep 0.1; done; sleep 0.3; }
+names() { busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ListActivatableNames | grep -c org.example.Svc; }
+settle svc
+echo "boot $(systemctl is-active svc) etc $(cat /etc/svc/svc.conf)"
+systemd-sysext unmerge 2>/dev/null
+for i in $(seq 50); do systemctl is-active --quiet svc || break; sleep 0.1; done
+userdel svcuser; rm -r /var/lib/svc /etc/svc
+busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig
+echo "gone $(getent passwd svcuser) $(ls -d /var/lib/svc 2>/dev/null) bus $(names)"
+systemd-sysext merge 2>/dev/null
+settle svc
+echo "live $(systemctl is-active svc) $(stat -c '%U:%G %a' /var/lib/svc) etc $(cat /etc/svc/svc.conf) bus $(names)"
+`,
+  );
+  expect(again.trim().split("\n")).toEqual([
+    "boot active etc changed by admin",
+    "gone   bus 0",
+    "live active svcuser:svcuser 755 etc version 2 bus 1",
   ]);
 });

@@ -51,6 +51,8 @@ export function bootAndRun(root: string, script: string, more: readonly string[]
     rmSync(link, { force: true });
     symlinkSync(unit, link);
   }
+  // What an earlier boot said; systemd does not empty the file.
+  rmSync(join(root, "probe.txt"), { force: true });
   const loops = makeLoops();
   const run = spawnSync(
     "systemd-nspawn",

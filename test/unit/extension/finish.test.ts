@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { extPath, rootPath } from "../../../src/core/paths.ts";
 import { type FinishOptions, finishPlan } from "../../../src/extension/finish.ts";
+import { planSetup } from "../../../src/extension/host-files/setup.ts";
 import { planGuard } from "../../../src/extension/host-files/guard.ts";
 import { parseManifest } from "../../../src/extension/manifest.ts";
 import type { Action, Plan } from "../../../src/extension/plan.ts";
@@ -142,6 +143,23 @@ describe("the host's files", () => {
     expect(files["/usr/lib/systemd/system/nginx.service.d/10-web-setup.conf"]).toBe(
       "[Unit]\nRequires=web-setup.service\nAfter=web-setup.service\n",
     );
+  });
+
+  test("udev and the bus are told of what is there for them, and only then", () => {
+    const service = ["x.service"];
+    const commands = (...paths: string[]) => {
+      const none = { hasUsers: false, hasFiles: false };
+      const [setup] = planSetup("x", service, paths.map(extPath), none) as { content?: Uint8Array }[];
+      return (
+        Buffer.from(setup?.content ?? "")
+          .toString()
+          .match(/^ExecStart=.*$/gm) ?? []
+      );
+    };
+    expect(commands("/usr/bin/x", "/usr/share/dbus-1/interfaces/x.xml")).toEqual([]);
+    expect(commands("/usr/lib/udev/rules.d/60-x.rules")).toEqual(["ExecStart=-/usr/bin/udevadm control --reload"]);
+    for (const folder of ["system.d", "system-services"])
+      expect(commands(`/usr/share/dbus-1/${folder}/x`)).toEqual([expect.stringContaining("ReloadConfig")]);
   });
 
   test("with stopOnUnmerge a guard stops the units, templates by pattern; none without units", () => {
