@@ -95,7 +95,6 @@ esac
 if [ $flatwrap_way = bwrap ]; then
     flatwrap_need bwrap
     set -- --chdir "$flatwrap_folder" -- "$flatwrap_program" "$@"
-    # The root's own files before the host's: only where the host has some, as bwrap would make them there.
     @over@
     set -- \
         --ro-bind "$flatwrap_home/root" / \

@@ -45,6 +45,7 @@ export function renderEnter(mounts: readonly Mount[], name: string): TemplateVal
       if (host !== undefined) return [];
       const place = onHost(nearest(hostRows, inside)!, inside);
       return [
+        `# The root's own before the host's, where the host has one: bwrap would make a place for it there.`,
         `[ ! -e ${quoteWord(place)} ] ||`,
         `    set -- --ro-bind "$flatwrap_home"/over${quoteWord(inside)} ${quoteWord(inside)} "$@"`,
       ];
