@@ -64,12 +64,18 @@ const runPathMax = 64 << 20;
 /** Real files have below 1,000; with `pathMax` this bounds what a hostile table makes us read. */
 const dynamicEntriesMax = 16_384;
 
-/** Whether the source starts like an ELF file; nothing else of it is looked at. */
+/** Whether the source starts like an ELF file; nothing else of it is looked at, and it but once. */
 export function isElf(source: ByteSource): boolean {
-  if (known.has(source)) return true;
-  const magic = source.read(0, 4);
-  return magic.length === 4 && magic[0] === 0x7f && magic[1] === 0x45 && magic[2] === 0x4c && magic[3] === 0x46;
+  let answer = judged.get(source);
+  if (answer === undefined) {
+    const magic = source.read(0, 4);
+    answer = magic.length === 4 && magic[0] === 0x7f && magic[1] === 0x45 && magic[2] === 0x4c && magic[3] === 0x46;
+    judged.set(source, answer);
+  }
+  return answer;
 }
+
+const judged = new WeakMap<ByteSource, boolean>();
 
 /**
  * Reads header, program headers, dynamic table and the strings it names; nothing else of the file is touched. A source
@@ -81,6 +87,7 @@ export function readElf(source: ByteSource, name: string): ElfFile {
   if (file === undefined) {
     file = { ...parseElf(windowedSource(source), name), source };
     known.set(source, file);
+    judged.set(source, true);
   }
   return file.name === name ? file : { ...file, name };
 }

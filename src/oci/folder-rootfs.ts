@@ -127,17 +127,13 @@ const deviceNumbers = (rdev: bigint): NonNullable<RootNode["device"]> => ({
 function fileSource(path: string, size: number): ByteSource {
   // Not to wait: what was a file a moment ago may be a pipe without a writer by now.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const open = (): number => {
-    const fd = toldAs(path, () => openSync(encodeName(path), flags));
-    if (fstatSync(fd).isFile()) return fd;
-    closeSync(fd);
-    throw changed();
-  };
+  const open = (): number => toldAs(path, () => openSync(encodeName(path), flags));
   const changed = (): FlixwrapError =>
     new FlixwrapError("oci-file-changed", { what: "file changed while it was read", where: path });
   const openFile = (): number => {
     const fd = open();
-    if (fstatSync(fd).size === size) return fd;
+    const stat = fstatSync(fd);
+    if (stat.isFile() && stat.size === size) return fd;
     closeSync(fd);
     throw changed();
   };
@@ -149,7 +145,7 @@ function fileSource(path: string, size: number): ByteSource {
       const fd = open();
       try {
         for (let filled = 0; filled < bytes.length;) {
-          const got = readSync(fd, bytes, filled, bytes.length - filled, offset + filled);
+          const got = readAt(fd, bytes, filled, offset + filled);
           if (got === 0) throw changed();
           filled += got;
         }
@@ -164,4 +160,14 @@ function fileSource(path: string, size: number): ByteSource {
         : createReadStream("", { fd: openFile(), end: size - 1, highWaterMark: CHUNK }),
     openFile,
   };
+}
+
+/** pread(2) of what is missing in `bytes`; 0 at the end of the file, and of a pipe, which has no places (ESPIPE). */
+function readAt(fd: number, bytes: Uint8Array, filled: number, position: number): number {
+  try {
+    return readSync(fd, bytes, filled, bytes.length - filled, position);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESPIPE") return 0;
+    throw error;
+  }
 }

@@ -7,9 +7,10 @@ import {
   linkSync,
   lutimesSync,
   mkdirSync,
+  symlinkSync,
   utimesSync,
 } from "node:fs";
-import { copyFile, type FileHandle, open, symlink } from "node:fs/promises";
+import { copyFile, type FileHandle, open } from "node:fs/promises";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
@@ -45,8 +46,8 @@ export async function stageTree(
   const told = (path: ExtPath, error: unknown) =>
     wordSystemError(error, "host-stage", "cannot write the extension's folder", `${folder}${path}`);
   const folders: [ExtPath, TreeNode][] = [];
-  // Everything else with its names; of a file's, those after the first are links to it.
-  const leaves = new Map<Leaf, ExtPath[]>();
+  // Files with their names, of which those after the first are links.
+  const files = new Map<FileNode, ExtPath[]>();
   let at: ExtPath = "/" as ExtPath;
   try {
     for (const [path, node] of tree.nodes) {
@@ -54,15 +55,17 @@ export async function stageTree(
       if (node.type === "directory") {
         mkdirSync(place(path), { mode: 0o700 });
         folders.push([path, node]);
+      } else if (node.type === "symlink") {
+        writeSymlink(place(path), node, epoch, isRoot);
       } else {
-        const names = leaves.get(node);
-        if (names === undefined) leaves.set(node, [path]);
+        const names = files.get(node);
+        if (names === undefined) files.set(node, [path]);
         else names.push(path);
       }
     }
-    await forEachOf(leaves, context.signal, async ([node, [first, ...others]]) => {
+    await forEachOf(files, context.signal, async ([node, [first, ...others]]) => {
       try {
-        await writeLeaf(place(first!), node, epoch, isRoot);
+        await writeFile(place(first!), node, epoch, isRoot);
         for (const name of others) linkSync(place(first!), place(name));
       } catch (error) {
         throw told(first!, error);
@@ -105,12 +108,10 @@ async function forEachOf<T>(all: Iterable<T>, signal: AbortSignal, work: (one: T
   for (const result of await Promise.allSettled(workers)) if (result.status === "rejected") throw result.reason;
 }
 
-type Leaf = Exclude<TreeNode, { type: "directory" }>;
 type FileNode = TreeNode & { type: "file" };
 
-async function writeLeaf(goal: Buffer, node: Leaf, epoch: number, isRoot: boolean): Promise<void> {
-  if (node.type === "file") return writeFile(goal, node, epoch, isRoot);
-  await symlink(encodeName(node.target), goal);
+function writeSymlink(goal: Buffer, node: TreeNode & { type: "symlink" }, epoch: number, isRoot: boolean): void {
+  symlinkSync(encodeName(node.target), goal);
   if (isRoot) lchownSync(goal, node.uid, node.gid);
   lutimesSync(goal, epoch, epoch);
 }
