@@ -1,17 +1,17 @@
-import { linkSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { wordSystemError } from "../host/system-error.ts";
 import { noopTransfer } from "../extension/publish/sysupdate.ts";
-import { signFile } from "../pack/publish.ts";
+import { checkKey, signFile } from "../pack/publish.ts";
 import { hashFile, writeWhole } from "../recipes/cached-files.ts";
 import { parseImageName, planIndex, type Published, type Recipe } from "../recipes/index.ts";
 import { defined } from "../core/defined.ts";
 
 /**
  * Writes the index files of a folder whose images lie in it or in folders named after the extensions; gives the paths
- * written. @throws FlixwrapError `recipe-index` when there is no image, `host-index-folder`, `host-tool-missing` for gpg.
+ * written. @throws FlixwrapError `recipe-index` when there is no image, `host-index-folder`, `pack-gpg-key`, `host-tool-missing` for gpg.
  */
 export async function writeIndex(
   folder: string,
@@ -32,15 +32,20 @@ export async function writeIndex(
   const { url, bestBefore, gpgKey } = options;
   const signed = gpgKey !== undefined;
   const index = planIndex(published, { ...defined({ url, bestBefore }), branches: branchesOf(recipes), signed });
-  const written = placeImages(folder, files);
+  if (gpgKey !== undefined) await checkKey(gpgKey, context);
   if (url !== undefined) index.set(noopTransfer.name, noopTransfer.text);
-  for (const [name, text] of index) {
-    const path = join(folder, name);
-    writeWhole(path, text);
-    written.push(path);
-    if (gpgKey !== undefined && name.endsWith("SHA256SUMS")) written.push(await signFile(path, gpgKey, context));
+  try {
+    const written = placeImages(folder, files);
+    for (const [name, text] of index) {
+      const path = join(folder, name);
+      writeWhole(path, text);
+      written.push(path);
+      if (gpgKey !== undefined && name.endsWith("SHA256SUMS")) written.push(await signFile(path, gpgKey, context));
+    }
+    return written;
+  } catch (error) {
+    throw wordSystemError(error, "host-index-folder", "cannot write the index", folder);
   }
-  return written;
 }
 
 /** The update definitions look for images in `NAME/`; those beside it get a second name there. */
@@ -49,7 +54,8 @@ function placeImages(folder: string, files: readonly string[]): string[] {
     .filter((file) => !file.includes("/"))
     .flatMap((file) => {
       const goal = join(folder, parseImageName(file)!.name, file);
-      mkdirSync(dirname(goal), { recursive: true });
+      // With `recursive`, node calls a file system that is read-only "no such file or folder".
+      if (!existsSync(dirname(goal))) mkdirSync(dirname(goal));
       rmSync(goal, { force: true });
       linkSync(join(folder, file), goal);
       return [goal];

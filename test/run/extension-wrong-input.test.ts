@@ -18,6 +18,8 @@ beforeAll(() => {
   writeFileSync(at("host/usr/lib/os-release"), "ID=testos\n");
   writeFileSync(at("text"), "text\n");
   writeFileSync(at("zero.raw"), "");
+  mkdirSync(at("published"));
+  expect(pack("tree", "foo", "-o", "published/foo-1.0-x86-64.raw")).toMatchObject({ status: 0 });
   for (const format of ["squashfs", "erofs", "ext4", "btrfs", "ddi"])
     expect(pack("tree", "foo", "--arch", "x86-64", "--format", format, "-o", `${format}.raw`)).toMatchObject({
       status: 0,
@@ -76,6 +78,8 @@ test.each<Row>([
   ["try --host empty squashfs.raw -- true", 1, /no host's root folder: empty/],
   ["index missing", 1, /cannot read the folder: missing: got no such file or folder/],
   ["index text", 1, /cannot read the folder: text: got a part of the path is not a folder/],
+  ["index published --gpg-key nobody@example.org", 1, /GnuPG has no secret key of that name: nobody@example.org/],
+  ["index published --best-before tomorrow", 1, /no day \(YYYY-MM-DD\): got tomorrow/],
   ["index empty", 1, /no image to index: empty/],
   ...shorts,
 ])("%s: one clear line, nothing left", (line, status, message) => {
@@ -151,15 +155,20 @@ TMPDIR=${small} flixwrap try --method overlay foo.raw -- true`).split("\n");
 });
 
 test("a file system that is read-only", () => {
-  mkdirSync(at("fixed"));
+  for (const place of ["fixed", "fixed-index"]) mkdirSync(at(place));
   const told = sh(
     `unshare --mount sh -c 'mount -t tmpfs -o ro none fixed
-for line in "pack -q tree foo -o fixed/x" "pack -q tree foo --format dir -o fixed/x" "unpack -q squashfs.raw fixed/x"; do
+mount --bind published fixed-index; mount -o remount,ro,bind fixed-index
+for line in "pack -q tree foo -o fixed/x" "pack -q tree foo --format dir -o fixed/x" "unpack -q squashfs.raw fixed/x" "index fixed-index"; do
   ${process.execPath} ${main} $line 2>&1 || echo $?; done'`,
     { cwd: folder },
   );
   const line = "cannot write into the output's folder: .*/fixed: got the file system is read-only";
-  expect(told).toMatch(new RegExp(`^pack: ${line}\n1\npack: ${line}\n1\nunpack: ${line}\n1\n$`));
+  expect(told).toMatch(
+    new RegExp(
+      `^pack: ${line}\n1\npack: ${line}\n1\nunpack: ${line}\n1\nindex: cannot write the index: fixed-index: got the file system is read-only\n1\n$`,
+    ),
+  );
 });
 
 describe("interrupted", () => {
