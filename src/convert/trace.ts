@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { parseArgsStringToArgv } from "string-argv";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
+import { confinement, noKeyrings } from "../core/sandbox.ts";
 import { rootPath } from "../core/paths.ts";
 import type { Plan } from "../extension/plan.ts";
 import { tryCommand } from "../host/command.ts";
@@ -59,7 +60,8 @@ async function trace(root: string, command: string, log: string, context: Contex
     "--bind",
     root,
     "/",
-    ..."--proc /proc --dev /dev --tmpfs /tmp --unshare-net --unshare-pid".split(" "),
+    ..."--dev /dev --tmpfs /tmp --unshare-net --unshare-pid --unshare-ipc".split(" "),
+    ...confinement("/proc"),
   ];
   const setting = [
     "--die-with-parent",
@@ -79,6 +81,7 @@ async function trace(root: string, command: string, log: string, context: Contex
       package: "strace",
       purpose: "see what a program opens",
       timeout: 60_000,
+      third: noKeyrings(),
       args: [...traceOptions, "-o", log, "bwrap", ...sandbox, ...setting, "--", ...argv],
     },
     context,

@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import type { Readable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { ExecaError, Options } from "execa";
 import { searchPath, type Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
@@ -14,6 +14,8 @@ export interface Command {
   readonly purpose: string;
   readonly args: readonly string[];
   readonly stdin?: Readable | Uint8Array;
+  /** What it can read from descriptor 3. */
+  readonly third?: Uint8Array;
   readonly cwd?: string;
   /** Added to the fixed environment (PATH, HOME, TMPDIR, LC_ALL=C, TZ=UTC). */
   readonly env?: Readonly<Record<string, string>>;
@@ -59,12 +61,20 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
     // execa would end this process by the very signal, before anything is put away; endGroupOn does what it is for.
     cleanup: false,
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
-    ...(stdin !== undefined ? { input: stdin } : inherit ? {} : { stdin: "ignore" }),
+    ...(stdin !== undefined ? { input: stdin } : {}),
     // Bounded here, since execa ends a program that says more than its maxBuffer.
     buffer: false,
-    ...(inherit ? { stdio: "inherit" } : { stdout: "pipe", stderr: "pipe" }),
+    stdio: inherit
+      ? "inherit"
+      : [
+          stdin === undefined ? "ignore" : "pipe",
+          "pipe",
+          "pipe",
+          ...(command.third === undefined ? [] : ["pipe" as const]),
+        ],
   } satisfies Options;
   const child = execa(command.tool, command.args, options);
+  if (command.third !== undefined) feedThird(child.stdio[3] as Duplex, command.third);
   const end = endGroupOn(child.pid === undefined || inherit ? child.pid : -child.pid, context.signal, command.timeout);
   const [stdout, stderr] = [collectTail(child.stdout), collectTail(child.stderr)];
   try {
@@ -91,6 +101,12 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
   } finally {
     end.stop();
   }
+}
+
+function feedThird(pipe: Duplex, bytes: Uint8Array): void {
+  // It may end before it has read: its status tells.
+  pipe.on("error", () => undefined);
+  pipe.resume().end(bytes);
 }
 
 const patience = 2000;
@@ -167,8 +183,8 @@ function fixedEnvironment(context: Context): Record<string, string> {
   };
 }
 
-async function collectTail(stream: Readable | undefined): Promise<string> {
-  if (stream === undefined) return "";
+async function collectTail(stream: Readable | null | undefined): Promise<string> {
+  if (stream === undefined || stream === null) return "";
   let kept: Buffer[] = [];
   let size = 0;
   try {

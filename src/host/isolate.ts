@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
+import { confinement, noKeyrings } from "../core/sandbox.ts";
 import { tryCommand } from "./command.ts";
 import { currentUser } from "./user.ts";
 
@@ -45,15 +46,15 @@ export async function runIsolated(
       package: "bubblewrap",
       purpose: "run a command inside the extension",
       timeout: isolation.timeout ?? 60_000,
+      third: noKeyrings(),
       args: [
-        "--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --new-session --clearenv".split(" "),
+        "--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --clearenv".split(" "),
         isolation.network === "host" ? [] : ["--unshare-net"],
-        ["--cap-drop", "ALL"],
         currentUser().isRoot && (await hasUserNamespaces()) ? "--unshare-user --uid 65534 --gid 65534".split(" ") : [],
         variables.flatMap(([name, value]) => ["--setenv", name, value]),
         [...shown, ...(isolation.binds ?? [])].flatMap(([from, to]) => ["--ro-bind", from, to]),
-        // The kernel lets uid 0 of the machine write there by the files' modes, without any capability.
-        "--proc /proc --ro-bind-try /proc/sys /proc/sys --dev /dev --tmpfs /tmp --chdir / --".split(" "),
+        confinement("/proc"),
+        "--dev /dev --tmpfs /tmp --chdir / --".split(" "),
         argv,
       ].flat(),
     },

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import type { Duplex } from "node:stream";
 import { searchPath, type Context } from "../core/context.ts";
 import { FlixwrapError, printable, interrupted } from "../core/errors.ts";
 
@@ -8,6 +9,8 @@ export interface Command {
   readonly purpose: string;
   readonly package: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** What it can read from descriptor 3. */
+  readonly third?: Uint8Array;
 }
 
 export interface Ended {
@@ -58,16 +61,22 @@ export async function* childOutput(
 }
 
 function start(
-  { argv: [program, ...args], purpose, package: debian, env }: Command,
+  { argv: [program, ...args], purpose, package: debian, env, third }: Command,
   context: Context,
   stdin: "ignore" | "pipe",
 ): { child: ChildProcess; ended: Promise<number> } {
   const child = spawn(program!, args, {
-    stdio: [stdin, "pipe", "pipe"],
+    stdio: [stdin, "pipe", "pipe", ...(third === undefined ? [] : ["pipe" as const])],
     env: { PATH: searchPath(context.env, "/usr/sbin:/usr/bin:/sbin:/bin"), LC_ALL: "C", ...env },
     signal: context.signal,
     killSignal: "SIGKILL",
   });
+  if (third !== undefined) {
+    const pipe = child.stdio[3] as Duplex;
+    // It may end before it has read: its status tells.
+    pipe.on("error", () => undefined);
+    pipe.resume().end(third);
+  }
   const ended = new Promise<number>((resolve, reject) => {
     child.once("error", (cause: NodeJS.ErrnoException) => {
       if (context.signal.aborted) reject(interrupted(cause));

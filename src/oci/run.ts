@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, printable } from "../core/errors.ts";
+import { confinement, noKeyrings } from "../core/sandbox.ts";
 import { baseName, parentOf, rootPath, type RootPath } from "../core/paths.ts";
 import { spool } from "./archive.ts";
 import { childPath } from "./backed-rootfs.ts";
@@ -159,11 +160,11 @@ function sandbox({ files, folders }: Setting, work: string, options: RunOptions)
   ]);
   return [
     "bwrap",
-    ..."--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --new-session --clearenv".split(" "),
+    ..."--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --clearenv".split(" "),
     ...(options.network === "none" ? ["--unshare-net"] : []),
     ...[...env].filter(([name]) => name !== "").flatMap(([name, value]) => ["--setenv", name, value]),
+    ...["--bind", join(work, "root"), "/", "--dev", folders.dev, ...confinement(folders.proc)],
     ...capabilities.split(",").flatMap((name) => ["--cap-add", `CAP_${name.toUpperCase()}`]),
-    ...["--bind", join(work, "root"), "/", "--dev", folders.dev, "--proc", folders.proc],
     ...["--bind", join(work, "tmp"), folders.tmp],
     ...files.flatMap(([source, place]) => ["--ro-bind", source, place]),
     ...["--chdir", options.config.workingDir || "/", "--", "/bin/sh", "-c"],
@@ -173,7 +174,7 @@ function sandbox({ files, folders }: Setting, work: string, options: RunOptions)
 async function runCommand(enter: readonly string[], command: string, context: Context): Promise<void> {
   const listening = listen(command, context);
   const argv = [...enter, command];
-  const what = { argv, purpose: "run commands inside an image", package: "bubblewrap" };
+  const what = { argv, purpose: "run commands inside an image", package: "bubblewrap", third: noKeyrings() };
   const { status } = await runChild(what, context, { onLine: listening.onLine });
   if (status !== 0) throw listening.failed(status);
 }

@@ -110,6 +110,71 @@ describe("an image that is an attack", () => {
   });
 });
 
+describe("a program of an image that is run", () => {
+  const source = `
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int possible;
+static void told(const char *what, long got) {
+  printf("%s: %s; ", what, got < 0 ? strerror(errno) : "POSSIBLE");
+  possible += got >= 0;
+}
+int main(void) {
+  char secret[64] = {0};
+  long key = syscall(SYS_keyctl, 10, -3, "user", "flixwrap-test", 0);
+  told("keyring", key);
+  if (key >= 0 && syscall(SYS_keyctl, 11, key, secret, 63) > 0) printf("%s; ", secret);
+  told("core_pattern", open("/proc/sys/kernel/core_pattern", O_WRONLY));
+  told("sysrq", open("/proc/sysrq-trigger", O_WRONLY));
+  told("mount", mount("x", "/tmp", "tmpfs", 0, 0));
+  puts("end");
+  return possible;
+}`;
+  /** Starts a program with a secret in its session keyring. */
+  const keeper = `
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int count, char **words) {
+  syscall(SYS_keyctl, 1, 0);
+  syscall(SYS_add_key, "user", "flixwrap-test", "hunter2", 7L, -3);
+  return count > 1 ? execvp(words[1], words + 1) : 1;
+}`;
+  const root = folder({ "usr/x": "", "tmp/x": "", "dev/x": "", "proc/x": "", "etc/x": "", "bin/x": "" });
+  for (const [name, text] of Object.entries({ probe: source, keeper })) {
+    writeFileSync(join(work, `${name}.c`), text);
+    sh(`gcc -static -o ${work}/${name} ${work}/${name}.c`);
+  }
+  sh(`mkdir ${root}/usr/bin; cp ${work}/probe ${root}/usr/bin/probe; cp ${work}/probe ${root}/bin/sh`);
+
+  it.each([
+    ["--smoke", "the extension"],
+    ["--run", "the image"],
+    ["--trace", "the image, watched"],
+  ])("by %s (inside %s) commands nothing of the machine's, and reads no key of the user's", (option) => {
+    const words = [
+      "flix",
+      "--cache-dir",
+      join(work, "cache-run"),
+      option,
+      "/usr/bin/probe",
+      "-o",
+      join(work, "probe.raw"),
+    ];
+    const { status, stdout, stderr } = flixwrap([...words, `dir:${root}`, "probe", "/usr/bin/probe"], {
+      prefix: [join(work, "keeper")],
+    });
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    // What is only watched may fail; that is told.
+    expect(`${stdout}${stderr}`).not.toMatch(/POSSIBLE|hunter2|ends with status/);
+    if (option !== "--trace") expect(stderr).toMatch(/keyring: .*core_pattern: .*sysrq: .*mount: .*end/);
+  });
+});
+
 describe("the terminal", () => {
   const evil = "a\u001b]0;title\u0007\u009b31m\u202egnp\u0085\u007f";
   const files = {
