@@ -1,5 +1,5 @@
 import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from "node:fs";
-import type { ByteSource } from "../../core/bytes.ts";
+import { type ByteSource, windowedSource } from "../../core/bytes.ts";
 import { FlixwrapError } from "../../core/errors.ts";
 import { wordSystemError } from "../../host/system-error.ts";
 
@@ -21,37 +21,16 @@ export function openFile(path: string): FileOnDisk {
       closeSync(file);
       throw new FlixwrapError("host-read", { what: "not a regular file", where: path });
     }
-    const pieces = openPieces(file, stat.size);
+    const { size } = stat;
+    const read = (at: number, length: number): Uint8Array => readPiece(file, at, Math.min(length, size - at));
     return {
-      source: { size: stat.size, read: pieces, stream: () => createReadStream(path) },
+      // What is asked for lies close together: the headers, the dynamic table, its strings.
+      source: windowedSource({ size, read, stream: () => createReadStream(path) }),
       close: () => closeSync(file),
     };
   } catch (error) {
     throw wordSystemError(error, "host-read", "cannot read the file", path);
   }
-}
-
-/**
- * What is asked for lies close together: the headers, the dynamic table, its strings. So more is read at once: core's
- * windowedSource over again, for that module brings Node's streams, which cost every start of `patchelf`.
- */
-const windowSize = 16 << 10;
-/** Windows that are kept. */
-const windowsMax = 4;
-
-function openPieces(file: number, size: number): ByteSource["read"] {
-  const windows: { readonly start: number; readonly bytes: Uint8Array }[] = [];
-  return (at, length) => {
-    const end = Math.min(at + length, size);
-    if (end - at > windowSize / 2) return readPiece(file, at, end - at);
-    let window = windows.find(({ start, bytes }) => start <= at && end <= start + bytes.length);
-    if (window === undefined) {
-      window = { start: at, bytes: readPiece(file, at, Math.min(windowSize, size - at)) };
-      windows.unshift(window);
-      windows.length = Math.min(windows.length, windowsMax);
-    }
-    return window.bytes.subarray(at - window.start, Math.max(at, end) - window.start);
-  };
 }
 
 function readPiece(file: number, at: number, length: number): Uint8Array {

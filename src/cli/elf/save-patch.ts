@@ -19,6 +19,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { ElfPatch } from "../../elf/index.ts";
+import { overlaySource } from "../../extension/overlay.ts";
 import { wordSystemError } from "../../host/system-error.ts";
 import { openFile } from "./open-file.ts";
 
@@ -87,20 +88,15 @@ function copyAttributes(from: string, old: Stats, to: string): void {
   spawnSync("cp", ["--attributes-only", "--preserve=all", "--", from, to], { stdio: "ignore" });
 }
 
-/** Devices and pipes cannot be replaced. (Not by extension/overlay: it brings Node's streams, see open-file.) */
+/** Devices and pipes cannot be replaced. */
 function writeThrough(path: string, { writes, size }: Pick<ElfPatch, "writes" | "size">, goal: string): void {
   const { source, close } = openFile(path);
   const file = openSync(goal, "w");
   try {
+    const patched = overlaySource(source, writes, size);
     const step = 1 << 20;
     for (let at = 0; at < size; at += step) {
-      const piece = Buffer.alloc(Math.min(step, size - at));
-      piece.set(source.read(at, piece.length));
-      for (const { offset, bytes } of writes) {
-        if (offset >= at + piece.length || offset + bytes.length <= at) continue;
-        const from = Math.max(0, at - offset);
-        piece.set(bytes.subarray(from, at + piece.length - offset), offset + from - at);
-      }
+      const piece = patched.read(at, step);
       for (let done = 0; done < piece.length;) done += writeSync(file, piece, done, piece.length - done);
     }
   } finally {
