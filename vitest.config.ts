@@ -7,6 +7,6 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 300_000,
     maxWorkers: 2,
-    globalSetup: [],
+    globalSetup: ["test/support/setup.ts"],
   },
 });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
 import { mountTable } from "../support/mounts.ts";
 import { scratch } from "../support/program.ts";
-import { makeMuslRoot } from "./flatwrap-busybox.ts";
+import { makeMuslRoot } from "../support/musl-root.ts";
 import { compile, modes, openToAll, runIn, stage } from "./flatwrap-world.ts";
 
 const folder = openToAll(scratch());

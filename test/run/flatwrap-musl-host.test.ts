@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
 import { scratch } from "../support/program.ts";
-import { addBubblewrap, makeMuslRoot } from "./flatwrap-busybox.ts";
+import { addBubblewrap, makeMuslRoot } from "../support/musl-root.ts";
 import { compile, makeRoot, modes, openToAll, readReport, runIn, stage, user } from "./flatwrap-world.ts";
 
 const folder = openToAll(scratch());

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
-import { addBubblewrap, makeMuslRoot } from "./flatwrap-busybox.ts";
+import { addBubblewrap, makeMuslRoot } from "../support/musl-root.ts";
 import { openToAll, stage } from "./flatwrap-world.ts";
 import { bootAndRun, copyRoot, systemd257 } from "./pack-guest.ts";
 

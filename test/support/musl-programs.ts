@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { makeMuslRoot } from "../run/flatwrap-busybox.ts";
+import { makeMuslRoot } from "./musl-root.ts";
 import { debianSource } from "./debian-source.ts";
 import { kept } from "./kept.ts";
 import { sh } from "./program.ts";

@@ -1,10 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { debianRoot } from "../support/debian-root.ts";
-import { debianSource } from "../support/debian-source.ts";
-import { kept } from "../support/kept.ts";
-import { flixwrap } from "../support/program.ts";
+import { debianRoot } from "./debian-root.ts";
+import { debianSource } from "./debian-source.ts";
+import { kept } from "./kept.ts";
+import { flixwrap } from "./program.ts";
 
 const applets = "sh cat ls id pwd env sleep unshare nsenter mount".split(" ");
 const options =
