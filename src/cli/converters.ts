@@ -181,7 +181,6 @@ type Options = ConvertOptions & { readonly json?: boolean; readonly quiet?: bool
 async function run(session: Session, request: Request & { readonly options: Options }): Promise<void> {
   const { json = false, quiet = false, ...options } = request.options;
   const { convert } = await import("../convert/convert.ts");
-  const stdin = request.source === "-" ? { stdin: session.stdin() } : {};
-  const outcome = await convert({ ...request, options: { ...options, ...stdin } }, session.context({ json, quiet }));
+  const outcome = await convert({ ...request, options }, session.context({ json, quiet }));
   printShipped(session.terminal, outcome.plan, outcome, json, { image: outcome.image });
 }

@@ -24,10 +24,8 @@ export function pullCommand(session: Session): Command {
         registry === undefined || /[:/]/.test(image.split("/")[0]!.replace(/:[\w.-]+$/, ""))
           ? image
           : `${registry}/${image}`;
-      const stdin = image === "-" ? { stdin: session.stdin() } : {};
       const pulled = await pullImage(source, folder, {
         ...rest,
-        ...stdin,
         context: session.context({ json, quiet: false }),
       });
       const { image: found, ...written } = pulled;

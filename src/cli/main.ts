@@ -18,8 +18,11 @@ const shortNames: Readonly<Record<string, readonly string[]>> = {
 const called = basename(process.argv[1] ?? "flixwrap").replace(/\.c?js$/, "");
 const argv = [...(shortNames[called] ?? []), ...process.argv.slice(2)];
 
+/** Whether a result could not be written to standard output. */
+let isLost = false;
+
 void (argv[0] === "patchelf" ? patchelf() : program()).then((status) => {
-  process.exitCode = status;
+  process.exitCode = status || (isLost ? 1 : 0);
 });
 
 async function patchelf(): Promise<number> {
@@ -34,17 +37,38 @@ async function patchelf(): Promise<number> {
 async function program(): Promise<number> {
   // Children get the terminal's Ctrl-C as well; a second one ends the program at once.
   const interruption = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => interruption.abort());
+  let received = 2;
+  for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+    process.once(signal, () => {
+      if (!interruption.signal.aborted) received = number;
+      interruption.abort();
+    });
   }
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", giveUp);
+  // Messages that nobody can read end no work.
+  process.stderr.on("error", () => undefined);
+  process.stdout.on("error", tellLost);
   const terminal = {
     out: (text: string) => void process.stdout.write(harmless(text)),
     err: (text: string) => void process.stderr.write(harmless(text)),
     interactive: process.stderr.isTTY && process.env["TERM"] !== "dumb",
   };
   const { runProgram } = await import("./program.ts");
-  return runProgram(argv, { terminal, env: process.env, signal: interruption.signal, stdin: () => process.stdin });
+  const status = await runProgram(argv, {
+    terminal,
+    env: process.env,
+    signal: interruption.signal,
+    stdin: {
+      isTerminal: () => process.stdin.isTTY,
+      read: () => {
+        // A pipe that nobody writes to must not keep an interrupted program.
+        interruption.signal.addEventListener("abort", () => process.stdin.destroy(new Error("interrupted")));
+        return process.stdin;
+      },
+    },
+    currentFolder: () => process.cwd(),
+  });
+  // As a shell tells it: 130 after Ctrl-C, 143 after SIGTERM.
+  return status === 130 ? 128 + received : status;
 }
 
 /**
@@ -54,25 +78,32 @@ async function program(): Promise<number> {
 const harmless = (text: string): string =>
   text.replace(/[\u007f-\u009f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
+/** A reader that has seen enough (`flix --dry-run … | head`) is no error; a result that cannot be written is one. */
+function tellLost(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE" || isLost) return;
+  isLost = true;
+  process.stderr.write(lost(error));
+  // Told late, perhaps after the last step.
+  process.exitCode ||= 1;
+}
+
+const lost = (error: NodeJS.ErrnoException): string =>
+  `${argv[0] ?? called}: cannot write to standard output: got ${error.code === "ENOSPC" ? "no space left on the disk" : error.message}\n`;
+
 function print(descriptor: number, text: string): void {
   const bytes = Buffer.from(text);
   for (let done = 0; done < bytes.length;) {
     try {
       done += writeSync(descriptor, bytes, done);
     } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
       // A full pipe that somebody has set not to block: tried again until there is room.
-      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") giveUp(error as NodeJS.ErrnoException);
+      if (code === "EAGAIN") continue;
+      if (descriptor === 1) {
+        if (code !== "EPIPE" && !isLost) print(2, lost(error as NodeJS.ErrnoException));
+        isLost ||= code !== "EPIPE";
+      }
+      return;
     }
   }
-}
-
-/** A reader that has seen enough (`flix --dry-run … | head`) is no error; a full disk is. */
-function giveUp(error: NodeJS.ErrnoException): never {
-  if (error.code === "EPIPE") process.exit(0);
-  try {
-    writeSync(2, `${called}: cannot write the output: ${error.message}\n`);
-  } catch {
-    // Standard error is the one that cannot be written.
-  }
-  process.exit(1);
 }

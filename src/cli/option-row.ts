@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../core/context.ts";
 
 /**
@@ -46,7 +46,7 @@ function toOption(row: OptionRow, env: Context["env"]): Option {
   if (row.hidden) option.hideHelp();
   if (row.conflicts !== undefined) option.conflicts([...row.conflicts]);
   if (row.choices !== undefined) option.choices([...row.choices]);
-  if (row.parse !== undefined) option.argParser(row.parse);
+  else if (option.required) option.argParser((text: string) => (row.parse ?? String)(someValue(text)));
   if (row.default !== undefined)
     option.default(row.parse === undefined ? row.default : row.parse(row.default), row.default);
   // An empty variable is none: the shell tools wrote ${OS:-_any}.
@@ -59,6 +59,12 @@ function toOption(row: OptionRow, env: Context["env"]): Option {
   if (words.length > 0) option.default(words, `from ${variable}`);
   // The first one on the command line replaces the default, the others join it.
   return option.argParser((text: string, sofar: unknown) =>
-    Array.isArray(sofar) && sofar !== words ? [...(sofar as string[]), text] : [text],
+    Array.isArray(sofar) && sofar !== words ? [...(sofar as string[]), someValue(text)] : [someValue(text)],
   );
+}
+
+/** `--output "$UNSET"`: no option means anything with nothing. */
+function someValue(text: string): string {
+  if (text === "") throw new InvalidArgumentError("wanted a value, got nothing.");
+  return text;
 }

@@ -1,5 +1,5 @@
 import type { Context, ProgressEvent } from "../core/context.ts";
-import { FlixwrapError, printable } from "../core/errors.ts";
+import { type ErrorCode, FlixwrapError, printable } from "../core/errors.ts";
 
 /** Where a run talks to: results go to `out`, everything else to `err`. */
 export interface Terminal {
@@ -39,17 +39,20 @@ export function reportTo(terminal: Terminal, style: ReportStyle): Context["emit"
 export function reportError(terminal: Terminal, style: ReportStyle, program: string, error: unknown): number {
   if (!(error instanceof FlixwrapError)) {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    terminal.err(`${program}: this is a bug in flixwrap, please report it:\n${stack}\n`);
+    const what = "this is a bug in flixwrap, please report it";
+    if (style.json) terminal.err(`${JSON.stringify({ kind: "error", code: "bug", what, items: stack.split("\n") })}\n`);
+    else terminal.err(`${program}: ${what}:\n${stack}\n`);
     return 70;
-  }
-  if (error.code === "interrupted") {
-    terminal.err(`${terminal.interactive ? "\r\u001b[2K" : ""}${program}: interrupted\n`);
-    return 130;
   }
   if (style.json) terminal.err(`${JSON.stringify({ kind: "error", code: error.code, ...error.facts })}\n`);
   else terminal.err(`${terminal.interactive ? "\r\u001b[2K" : ""}${program}: ${error.message}\n`);
-  return error.code === "usage" ? 2 : 1;
+  return statuses.get(error.code) ?? 1;
 }
+
+const statuses: ReadonlyMap<ErrorCode, number> = new Map([
+  ["usage", 2],
+  ["interrupted", 130],
+]);
 
 function wordEvent(event: Exclude<ProgressEvent, { kind: "progress" }>): string {
   switch (event.kind) {

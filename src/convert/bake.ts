@@ -20,7 +20,7 @@ import {
 import { readVersion } from "../host/version.ts";
 import { defined } from "../core/defined.ts";
 import type { ConvertOptions } from "./request.ts";
-import { type Shipped, shipPlan } from "./ship.ts";
+import { checkShipping, type Shipped, shipPlan } from "./ship.ts";
 
 /** One recipe to be baked. */
 export interface BakeRequest {
@@ -60,6 +60,7 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
   const ports = openPorts(options, context);
   const before = options.locked ? requireLock(lockFile) : readLock(lockFile);
   const lock = options.locked ? before : undefined;
+  await checkShipping(name, options, false, context);
   const planned = await planRecipe(
     {
       recipe,

@@ -10,7 +10,7 @@ import { type Converted, type Converter, converters } from "./converters.ts";
 import { rebuildCommand } from "./rebuild.ts";
 import type { Request } from "./request.ts";
 import { defined } from "../core/defined.ts";
-import { type Shipped, shipPlan } from "./ship.ts";
+import { checkShipping, type Shipped, shipPlan } from "./ship.ts";
 
 /** What came of it. */
 export interface Outcome extends Shipped {
@@ -26,6 +26,7 @@ export async function convert(request: Request, context: Context): Promise<Outco
   const { options } = request;
   const name = parseName(request.name);
   const converter = converters[request.converter](request, name);
+  await checkShipping(name, options, request.converter === "torcx", context);
 
   const opened = await converter.open(context);
   try {

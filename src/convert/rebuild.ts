@@ -8,7 +8,6 @@ const elsewhere = new Set([
   "cacheDir",
   "tlsVerify",
   "caFile",
-  "stdin",
   "runCache",
   "engine",
   "output",

@@ -22,7 +22,6 @@ export interface ConvertOptions {
   readonly cacheDir?: string;
   readonly tlsVerify?: boolean;
   readonly caFile?: string;
-  readonly stdin?: AsyncIterable<Uint8Array>;
   readonly run?: readonly string[];
   readonly runNetwork?: "host" | "none";
   readonly runCache?: boolean;

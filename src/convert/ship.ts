@@ -5,8 +5,9 @@ import type { FinishedPlan } from "../extension/finish.ts";
 import { formatChecksums } from "../extension/publish/checksums.ts";
 import { type NamedText, planUpdateFiles } from "../extension/publish/sysupdate.ts";
 import { buildTree, type ExtensionTree } from "../extension/tree.ts";
+import { checkOutput } from "../host/output.ts";
 import type { Format } from "../pack/formats.ts";
-import { checkPackOptions, type ImageFile, packTree, type PackRequest } from "../pack/pack.ts";
+import { checkPackOptions, type ImageFile, packTree, type PackRequest, planOutput } from "../pack/pack.ts";
 import { checkKey, publishImage, type PublishOptions } from "../pack/publish.ts";
 import { defined } from "../core/defined.ts";
 import type { ConvertOptions } from "./request.ts";
@@ -29,6 +30,34 @@ export interface ShipRequest {
   readonly smoke?: SmokeTest;
 }
 
+/**
+ * What is wrong with the output and what is written beside it is told before anything is fetched.
+ * @throws FlixwrapError `usage`, `host-output-folder`, `host-output-exists`, `extension-…`.
+ */
+export async function checkShipping(
+  name: string,
+  options: ConvertOptions,
+  /** Whether the converter has files of its own for `--butane`. */
+  hasTexts: boolean,
+  context: Context,
+): Promise<void> {
+  const { imageVersion: version, privateKey, certificate } = options;
+  if ((privateKey === undefined) !== (certificate === undefined)) {
+    throw new FlixwrapError("usage", { what: "--private-key and --certificate go together" });
+  }
+  if (version !== undefined && !/^[\w.+~^:-]+$/.test(version)) {
+    const wanted = "letters, digits and . + ~ ^ : _ -";
+    throw new FlixwrapError("usage", { what: "not a version for a file name", got: version, wanted });
+  }
+  const request = packRequest(name, "any", options);
+  checkPackOptions(request);
+  checkBeside(request.format, updateSource(name, options), hasTexts, options);
+  if (options.dryRun === true) return;
+  if (options.gpgKey !== undefined) await checkKey(options.gpgKey, context);
+  // With a version, the name waits for the architecture.
+  if (options.output !== undefined || version === undefined) await checkOutput(planOutput(name, request));
+}
+
 /** From a finished plan to the file: tree, checks, smoke tests, packer, files beside the image. */
 export async function shipPlan(
   plan: FinishedPlan,
@@ -37,10 +66,7 @@ export async function shipPlan(
   context: Context,
 ): Promise<Shipped> {
   const request = packRequest(name, architecture, options);
-  checkPackOptions(request);
   const update = updateSource(name, options);
-  checkBeside(request.format, update, texts, options);
-  if (options.gpgKey !== undefined && !options.dryRun) await checkKey(options.gpgKey, context);
   context.emit({ kind: "step", step: "plan", detail: summarise(plan) });
   const tree = buildTree(plan, {
     name,
@@ -59,9 +85,6 @@ function packRequest(name: string, architecture: string, options: ConvertOptions
   const { format = "squashfs", imageVersion: version, privateKey, certificate } = options;
   // The name that sysupdate's pattern NAME-@v-%a.raw finds.
   const output = options.output ?? (version === undefined ? undefined : `${name}-${version}-${architecture}.raw`);
-  if ((privateKey === undefined) !== (certificate === undefined)) {
-    throw new FlixwrapError("usage", { what: "--private-key and --certificate go together" });
-  }
   const signing = privateKey === undefined || certificate === undefined ? undefined : { privateKey, certificate };
   const { epoch, compression, level, blockSize, size, filesystem, seed } = options;
   return { format, ...defined({ output, epoch, compression, level, blockSize, size, filesystem, seed, signing }) };
@@ -71,10 +94,10 @@ function packRequest(name: string, architecture: string, options: ConvertOptions
 function checkBeside(
   format: Format,
   update: PublishOptions["update"],
-  texts: readonly NamedText[],
+  hasTexts: boolean,
   { butane, checksums, gpgKey, bestBefore }: ConvertOptions,
 ): void {
-  if (butane && update === undefined && texts.length === 0)
+  if (butane && update === undefined && !hasTexts)
     throw new FlixwrapError("usage", { what: "--butane needs --update-url" });
   const asked = Object.entries({ butane, checksums, "gpg-key": gpgKey, "best-before": bestBefore });
   const [flag] = asked.find(([, value]) => value !== undefined && value !== false) ?? [];

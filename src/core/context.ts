@@ -5,6 +5,8 @@ export interface Context {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Progress and warnings; `src/cli/report` turns them into bars, lines or JSON lines. */
   emit(event: ProgressEvent): void;
+  /** What the image reference `-` reads; asked for at most once. */
+  stdin?(): AsyncIterable<Uint8Array>;
 }
 
 export type ProgressEvent =

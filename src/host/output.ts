@@ -40,11 +40,11 @@ export async function checkOutput(output: Output): Promise<void> {
   });
   if (existing === undefined) return;
   const found = describe(existing);
-  if (found !== output.kind) throw refusal(path, `a ${found} stands there`);
+  if (found === "folder" && output.kind === "file") throw refusal(path, "a folder", "name the file in it");
+  if (found !== output.kind) throw refusal(path, `a ${found}`);
   const head = found === "file" ? await readHead(path) : new Uint8Array(0);
   const isEmpty = found === "file" ? existing.size === 0 : (await readdir(path)).length === 0;
-  if (!isEmpty && !(await output.isOurs({ path, head })))
-    throw refusal(path, `a ${found} stands there that is none of ours`);
+  if (!isEmpty && !(await output.isOurs({ path, head }))) throw refusal(path, `a ${found} that is none of ours`);
 }
 
 /**
@@ -115,11 +115,11 @@ function describe(existing: Stats): string {
   return "device or socket";
 }
 
-function refusal(path: string, got: string): FlixwrapError {
+function refusal(path: string, got: string, hint = "remove it first, or choose another name"): FlixwrapError {
   return new FlixwrapError("host-output-exists", {
     what: "will not replace the output",
     where: path,
     got,
-    hint: "remove it first, or choose another name",
+    hint,
   });
 }

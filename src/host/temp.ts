@@ -1,10 +1,11 @@
 import { chmodSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
-import { tmpdir, userInfo } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { isAlive, ownToken } from "./process-token.ts";
 import { isSystemError, wordSystemError } from "./system-error.ts";
+import { currentUser } from "./user.ts";
 
 const pending = new Set<string>();
 
@@ -34,7 +35,7 @@ export function removeLeftovers(folder: string, prefix: string, keep?: string): 
       if (keep !== undefined && name.endsWith(keep)) continue;
       const path = join(folder, name);
       // In a folder like /tmp anybody may use such a name.
-      if (lstatSync(path).uid === userInfo().uid) removeTree(path);
+      if (lstatSync(path).uid === currentUser().uid) removeTree(path);
     }
   } catch {
     // Another one may be at the same work.

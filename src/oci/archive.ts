@@ -7,6 +7,7 @@ import { boundExpansion } from "./expansion.ts";
 import { descriptorSource } from "./file-source.ts";
 import { stackFiles } from "./layers.ts";
 import type { Rootfs } from "./rootfs.ts";
+import { BLOCK, verifyChecksum } from "./tar-header.ts";
 import { treeRootfs } from "./tree.ts";
 
 /** A tar archive as read-only files, whatever is in them. */
@@ -88,8 +89,30 @@ function openFile(path: string): number {
   throw fail("no regular file");
 }
 
+/** What a pipe from a failed command brings, and files that were never archives: that is no damage. */
+function checkBeginning(archive: ByteSource, where: string): void {
+  const head = archive.read(0, BLOCK);
+  const got =
+    head.length === 0
+      ? "nothing at all"
+      : head.every((byte) => byte === 0) || hasChecksum(head)
+        ? undefined
+        : "something else";
+  if (got !== undefined) throw new FlixwrapError("oci-no-archive", { what: "not a tar archive", where, got });
+}
+
+function hasChecksum(head: Uint8Array): boolean {
+  try {
+    verifyChecksum(head, (what) => new FlixwrapError("oci-bad-tar", { what }));
+    return head.length === BLOCK;
+  } catch {
+    return false;
+  }
+}
+
 function indexed(fd: number, archive: ByteSource, description: string): OpenedArchive {
   try {
+    checkBeginning(archive, description);
     return { files: treeRootfs(description, stackFiles(archive, description).root), close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);

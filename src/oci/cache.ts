@@ -5,7 +5,6 @@ import {
   constants,
   fstatSync,
   futimesSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -17,11 +16,13 @@ import {
 } from "node:fs";
 import { open } from "node:fs/promises";
 import { createHash, randomBytes } from "node:crypto";
+import { userInfo } from "node:os";
 import { basename, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { withLock } from "./cache-lock.ts";
 import { checkDigest, digestOf, parseDigest, splitDigest, type Digest } from "./digest.ts";
+import { makeFolders } from "./make-folders.ts";
 import { removeTree } from "./remove-tree.ts";
 import { checkDigestInThread, inThisThread } from "./hash-thread.ts";
 import { isAlive, ownToken } from "../host/process-token.ts";
@@ -77,8 +78,18 @@ const FOREIGN_AGE = 24 * 60 * 60;
 
 /** `$XDG_CACHE_HOME/flixwrap`, else `~/.cache/flixwrap` (XDG base directory specification). */
 export function usualCacheFolder(env: Context["env"]): string {
-  const home = env.HOME ?? "/";
+  // systemd's system services have no HOME; the user database has one.
+  const home = env.HOME || ownHome();
   return join(env.XDG_CACHE_HOME?.startsWith("/") ? env.XDG_CACHE_HOME : join(home, ".cache"), "flixwrap");
+}
+
+/** A number that is no user's has none (containers run as any). */
+function ownHome(): string {
+  try {
+    return userInfo().homedir;
+  } catch {
+    return "/";
+  }
 }
 
 /** @throws FlixwrapError `oci-cache` when the folder cannot be made or written. */
@@ -88,7 +99,7 @@ export function openCache(folder: string): Cache {
   const locks = join(root, "locks");
   try {
     for (const part of ["blobs/sha256", "blobs/sha512", "layers/sha256", "layers/sha512", "results", "tmp", "locks"]) {
-      mkdirSync(join(root, part), { recursive: true, mode: 0o700 });
+      makeFolders(join(root, part));
     }
     accessSync(temporary, constants.W_OK);
     sweep(temporary, (path) => basename(path));
@@ -329,9 +340,16 @@ const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
 
 const isMissing = (error: unknown): boolean => isSystemError(error) && error.code === "ENOENT";
 
-function cacheError(what: string, where: string, cause: unknown): FlixwrapError {
+/** What the system refused in the cache, in words. */
+export function cacheError(what: string, where: string, cause: unknown): FlixwrapError {
   const code = isSystemError(cause) ? cause.code : undefined;
-  const got = { ENOSPC: "no space left", EACCES: "permission denied", EROFS: "a read-only file system" }[code ?? ""];
+  const got = {
+    ENOSPC: "no space left",
+    EACCES: "permission denied",
+    EROFS: "a read-only file system",
+    ENOTDIR: "a part of the path is not a folder",
+    ENOENT: "no folder can be made there",
+  }[code ?? ""];
   return new FlixwrapError(
     "oci-cache",
     {

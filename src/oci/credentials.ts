@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { userInfo } from "node:os";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { RegistryReference } from "./reference.ts";
+import { currentUser } from "../host/user.ts";
 
 /** What to say who we are with: a password, or a token that buys tokens. */
 export type Credentials =
@@ -40,7 +40,7 @@ export async function findCredentials(
 function credentialFiles(env: Context["env"]): string[] {
   if (env.REGISTRY_AUTH_FILE !== undefined) return [env.REGISTRY_AUTH_FILE];
   const home = env.HOME;
-  const runtime = env.XDG_RUNTIME_DIR ?? `/run/containers/${userInfo().uid}`;
+  const runtime = env.XDG_RUNTIME_DIR ?? `/run/containers/${currentUser().uid}`;
   return [
     join(runtime, env.XDG_RUNTIME_DIR === undefined ? "" : "containers", "auth.json"),
     ...(env.XDG_CONFIG_HOME === undefined ? [] : [join(env.XDG_CONFIG_HOME, "containers", "auth.json")]),

@@ -29,6 +29,10 @@ export function readDockerArchive(files: Rootfs, name: string | undefined): Imag
   };
   const readAll = (node: RootNode): Uint8Array => files.open(node).read(0, node.size);
 
+  if (files.resolve(rootPath("manifest.json")) === undefined) {
+    const hint = "an OCI layout is oci-archive:, a root file system tar:";
+    throw new FlixwrapError("oci-bad-layout", { ...bad(where, "it has no file manifest.json").facts, hint });
+  }
   const image = chooseImage(parseSaved(readAll(find("manifest.json", MAX_MANIFEST)), where), name, where);
   const bytes = readAll(find(image.Config, MAX_CONFIG));
   const digest = digestOf(bytes);

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { lstatSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
-import { userInfo } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
@@ -10,6 +9,7 @@ import { removeTree } from "./remove-tree.ts";
 import { isAlive, ownToken } from "../host/process-token.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
 import { writeTar } from "./tar-writer.ts";
+import { currentUser } from "../host/user.ts";
 
 /** What became of a root that was written as a folder. */
 export interface WrittenFolder {
@@ -31,7 +31,7 @@ export async function writeFolder(rootfs: Rootfs, path: string, context: Context
   refuseExisting(path);
   sweepLeftovers(goal);
   const made = join(dirname(goal), `.${basename(goal)}.${ownToken()}-${randomBytes(4).toString("hex")}`);
-  const isRoot = userInfo().uid === 0;
+  const isRoot = currentUser().isRoot;
   const { nodes, lost } = selectNodes(rootfs, isRoot);
   try {
     mkdirSync(made, { mode: 0o700 });
@@ -78,13 +78,13 @@ function sweepLeftovers(goal: string): void {
     if (token === undefined || isAlive(token) !== false) continue;
     const path = join(dirname(goal), name);
     // In a folder like /tmp anybody may use such a name, and change what is in it while we remove it.
-    if (lstatSync(path, { throwIfNoEntry: false })?.uid === userInfo().uid) removeTree(path);
+    if (lstatSync(path, { throwIfNoEntry: false })?.uid === currentUser().uid) removeTree(path);
   }
 }
 
 function selectNodes(rootfs: Rootfs, isRoot: boolean): { nodes: RootNode[]; lost: WrittenFolder["lost"] } {
   const lost = { owners: 0, devices: 0, xattrs: 0 };
-  const { uid, gid } = userInfo();
+  const { uid, gid } = currentUser();
   const nodes: RootNode[] = [];
   for (const node of rootfs.walk(rootPath("/"))) {
     const kept = isRoot ? node : withoutPrivileges(node);

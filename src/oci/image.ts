@@ -57,8 +57,6 @@ export interface OpenOptions extends RegistryOptions {
   readonly runCache?: boolean;
   /** Take a registry's image out of the cache, or not at all. */
   readonly offline?: boolean;
-  /** What the reference `-` reads. */
-  readonly stdin?: AsyncIterable<Uint8Array>;
 }
 
 /** What a source turned out to be. */
@@ -179,11 +177,11 @@ async function findImage(reference: Reference, opening: Opening): Promise<Found>
     case "tar":
       return { kind: "root", rootfs: await archiveAt(reference.path, opening) };
     case "stdin": {
-      if (options.stdin === undefined) {
+      if (context.stdin === undefined) {
         throw new FlixwrapError("usage", { what: "the reference - needs an archive on standard input" });
       }
       return inArchive(
-        keep(await openArchiveStream(options.stdin, "standard input", opening.cache()), opening),
+        keep(await openArchiveStream(context.stdin(), "standard input", opening.cache()), opening),
         opening,
       );
     }

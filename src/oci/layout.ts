@@ -31,6 +31,11 @@ export function openLayout(files: Rootfs, name: string | undefined): ImageStore 
   return {
     description: where,
     async root() {
+      if (files.lookup(rootPath("/oci-layout")) === undefined) {
+        const isSaved = files.lookup(rootPath("/manifest.json")) !== undefined;
+        const kind = isSaved ? "it looks like docker save's: docker-archive:" : "a root file system is dir: or tar:";
+        throw badLayout(where, "it has no file oci-layout", kind);
+      }
       const { imageLayoutVersion } = parseObject(readSmall("/oci-layout"), `${where}/oci-layout`);
       if (imageLayoutVersion !== "1.0.0") throw badLayout(where, `version ${wordJson(imageLayoutVersion)}`);
       const index = parseManifest(readSmall("/index.json"), mediaTypes.indexes[0]!, `${where}/index.json`);
@@ -100,5 +105,5 @@ const namesOf = ({ annotations }: Descriptor): string[] =>
 /** A full name, or its tag alone. */
 const isNamed = (full: string, wanted: string): boolean => full === wanted || full.endsWith(`:${wanted}`);
 
-const badLayout = (where: string, got: string): FlixwrapError =>
-  new FlixwrapError("oci-bad-layout", { what: "not an OCI image layout", where, got });
+const badLayout = (where: string, got: string, hint?: string): FlixwrapError =>
+  new FlixwrapError("oci-bad-layout", { what: "not an OCI image layout", where, got, ...(hint && { hint }) });

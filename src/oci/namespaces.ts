@@ -1,8 +1,8 @@
-import { userInfo } from "node:os";
 import { readFileSync } from "node:fs";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { runChild } from "./child.ts";
+import { currentUser } from "../host/user.ts";
 
 /** How this user can be root of a root folder. */
 export interface Privilege {
@@ -25,7 +25,7 @@ const ways: readonly Privilege[] = [
  * @throws FlixwrapError `oci-no-namespaces` with the remedy.
  */
 export async function findPrivilege(context: Context): Promise<Privilege> {
-  if (userInfo().uid === 0) return { kind: "root", enter: [] };
+  if (currentUser().isRoot) return { kind: "root", enter: [] };
   const tried: string[] = [];
   for (const way of ways) {
     const argv = [...way.enter, "true"];

@@ -79,7 +79,7 @@ export function wordReference(reference: Reference): string {
 const badReference = (text: string, got: string, hint?: string): FlixwrapError =>
   new FlixwrapError("oci-bad-reference", {
     what: "not the name of an image",
-    where: text,
+    where: text || "(empty)",
     got,
     ...(hint !== undefined && { hint }),
   });
@@ -116,7 +116,7 @@ function parseRegistryReference(name: string, text: string): RegistryReference {
 
   if (!domain.test(registry)) throw badReference(text, `the registry ${registry}`);
   if (/[A-Z]/.test(path)) throw badReference(text, `the repository ${path}`, "repository names are lower case");
-  if (!repositoryPath.test(path)) throw badReference(text, `the repository ${path || "''"}`);
+  if (!repositoryPath.test(path)) throw badReference(text, path === "" ? "no repository" : `the repository ${path}`);
   if (path.length > MAX_REPOSITORY) throw badReference(text, `a repository of ${path.length} characters`);
   if (tag !== undefined && !tagPattern.test(tag)) throw badReference(text, `the tag ${tag || "''"}`);
   if (/^[a-f0-9]{64}$/.test(named)) throw badReference(text, "64 hexadecimal digits", "a digest follows @sha256:");

@@ -67,6 +67,7 @@ export async function openRegistry(
 
 async function openOne(reference: RegistryReference, context: Context, options: RegistryOptions): Promise<ImageStore> {
   const { signal } = context;
+  const given = options.creds === undefined ? undefined : parseCredentials(options.creds);
   const policy = options.retries ?? usualRetries;
   const where = wordReference(reference);
   const client = openHttp({
@@ -81,8 +82,7 @@ async function openOne(reference: RegistryReference, context: Context, options: 
   const authorization = openAuthorization({
     http: client,
     repository: reference.repository,
-    credentials: async () =>
-      options.creds === undefined ? await findCredentials(reference, context) : parseCredentials(options.creds),
+    credentials: async () => given ?? (await findCredentials(reference, context)),
     reach,
     insecure,
     signal,

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createReadStream, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { makeFolders } from "../oci/make-folders.ts";
 
 /** What is known of an address that was fetched before. */
 export interface CachedFile {
@@ -48,7 +49,7 @@ export function openDownloadCache(folder: string): DownloadCache {
     partial: (address) => join(folder, "partial", key(address)),
     adopt(path, file) {
       const goal = blob(file.sha256);
-      mkdirSync(dirname(goal), { recursive: true });
+      makeFolders(dirname(goal));
       renameSync(path, goal);
       writeWhole(record(file.address), JSON.stringify(file));
       return goal;
@@ -69,7 +70,7 @@ function parseRecord(text: string): CachedFile | undefined {
 
 /** Written beside its goal and renamed, so that a kill leaves no half file. */
 export function writeWhole(path: string, content: string | Uint8Array): void {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolders(dirname(path));
   const temporary = `${path}.${randomBytes(6).toString("hex")}`;
   try {
     writeFileSync(temporary, content);

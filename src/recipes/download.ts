@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { createReadStream, createWriteStream, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { FlixwrapError } from "../core/errors.ts";
 import { withLock } from "../oci/cache-lock.ts";
+import { makeFolders } from "../oci/make-folders.ts";
 import { type CachedFile, hashFile, sizeOf, writeWhole } from "./cached-files.ts";
 import { attempt, authorization, found, notOffline, type Run } from "./exchange.ts";
 import { steadyChunks } from "../oci/steady.ts";
@@ -42,7 +43,7 @@ export async function fetchArtifact(
   if (cached !== undefined) return cached;
   if (run.offline) throw notOffline(address);
   const partial = run.cache.partial(address);
-  mkdirSync(dirname(partial), { recursive: true });
+  makeFolders(dirname(partial));
   return withLock(`${partial}.lock`, run.context.signal, async () => {
     const arrived = await fromCache(run, address, wanted);
     if (arrived !== undefined) return arrived;

@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
+import { cacheError } from "../oci/cache.ts";
+import { makeFolders } from "../oci/make-folders.ts";
 import { openDownloadCache, writeWhole } from "./cached-files.ts";
 import { type Artifact, type Digest, fetchArtifact } from "./download.ts";
 import { attempt, authorization, found, notOffline, type Run } from "./exchange.ts";
@@ -41,6 +43,7 @@ const largestPage = 64 << 20;
 /** The network through the cache. */
 export function openWeb(options: WebOptions, context: Context): Web {
   const cache = openDownloadCache(options.cache);
+  if (options.offline !== true) checkWritable(options.cache);
   const run: Run = {
     cache,
     context,
@@ -60,6 +63,16 @@ export function openWeb(options: WebOptions, context: Context): Web {
       return work;
     },
   };
+}
+
+/** Told before anything is fetched. */
+function checkWritable(folder: string): void {
+  try {
+    makeFolders(folder);
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw cacheError("cannot use the cache", folder, error);
+  }
 }
 
 async function fetchPage(

@@ -22,8 +22,9 @@ export function parseEntry(text: string): Entry {
   if (!source?.startsWith("/") || !target?.startsWith("/") || rest.length > 0) {
     throw new FlixwrapError("wrap-entry-malformed", {
       what: "cannot read the entry",
-      got: text,
+      got: text || "nothing",
       wanted: "PATH or SOURCE:TARGET with absolute paths",
+      ...(/^(\.\/)?[\w.-]+(\/[\w.-]+)*$/.test(text) && { hint: `write ${rootPath(`/${text}`)}` }),
     });
   }
   const from = rootPath(source);
@@ -32,7 +33,7 @@ export function parseEntry(text: string): Entry {
     throw new FlixwrapError("wrap-target-outside", {
       what: "a system extension can only hold /usr and /opt",
       got: wanted,
-      hint: `write ${from}:/usr/${isProgramFolder(wanted) ? "bin" : "share"}/${baseName(wanted) || "root"} to place it there`,
+      hint: spellingFor(from, wanted),
     });
   }
   const to = withoutSbin(wanted);
@@ -55,6 +56,15 @@ export function parsePrefix(text: string): ExtPath {
 const isInside = (path: ExtPath): boolean =>
   path !== "/usr" && path !== "/opt" && (isWithin(path, "/usr") || isWithin(path, "/opt"));
 
+/** What to write instead. */
+function spellingFor(from: RootPath, wanted: ExtPath): string {
+  const isWhole = wanted === "/usr" || wanted === "/opt" || wanted === "/";
+  if (isWhole && (from as string) === wanted) return `name the files and folders below ${wanted} that are needed`;
+  const folder = isProgramFolder(wanted) || isProgramFolder(from) ? "bin" : "share";
+  const place = `write ${from}:/usr/${folder}/${baseName(wanted) || "root"} to place it there`;
+  return isWithin(from, "/etc") && (from as string) === wanted ? `flix takes it by --etc ${from}; or ${place}` : place;
+}
+
 const isProgramFolder = (path: string): boolean => /\/s?bin\//.test(path);
 
 function withoutSbin(path: ExtPath): ExtPath {
@@ -69,13 +79,17 @@ function withoutSbin(path: ExtPath): ExtPath {
 export function missingEntries(rootfs: Rootfs, missing: readonly RootPath[]): FlixwrapError {
   const alike = missing.flatMap((path) => programFolders.map((folder) => rootPath(`${folder}/${baseName(path)}`)));
   const suggestion = alike.find((path) => rootfs.resolve(path) !== undefined);
+  const isPattern = missing.some((path) => /[*?[]/.test(path));
+  const hint = suggestion === undefined ? (isPattern ? patternHint : undefined) : `the image has ${suggestion}`;
   return new FlixwrapError("wrap-entry-missing", {
     what: missing.length === 1 ? "no such path in the image" : "no such paths in the image",
     where: rootfs.description,
     got: missing.join(", "),
-    ...(suggestion === undefined ? {} : { hint: `the image has ${suggestion}` }),
+    ...(hint === undefined ? {} : { hint }),
   });
 }
+
+const patternHint = "a PATH is no pattern: name the folder (of flix, --with-binaries and --lib take patterns)";
 
 const programFolders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
 

@@ -76,8 +76,8 @@ describe("a Debian image in four layers is the same root for umoci and for us", 
     ["a layout, by its path", () => `${work}/layout/`],
     ["an archive on standard input", () => "-"],
   ])("from %s", async (_, reference) => {
-    const stdin = createReadStream(`${work}/oci.tar.zst`);
-    const { image, rootfs, close } = await openImage(parseReference(reference()), { ...options, stdin });
+    const context = { ...options.context, stdin: () => createReadStream(`${work}/oci.tar.zst`) };
+    const { image, rootfs, close } = await openImage(parseReference(reference()), { ...options, context });
     const got = fingerprint(rootfs);
     close();
     expect(got).toEqual(wanted);

@@ -71,7 +71,7 @@ const additions = [
   "/usr/lib/p/plugin.so",
   "/usr/share/many (5 files of it)",
   "/usr/share/p/strange name ü",
-  "/var/lib/p/state:/usr/var/lib/p/state",
+  "/var/lib/p/state (outside of /usr and /opt: only flatwrap has it there)",
 ];
 
 describe("what a program opens in its root", () => {

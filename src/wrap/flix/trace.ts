@@ -93,5 +93,5 @@ function wordFile(rootfs: Rootfs, node: RootNode, searched: ReadonlySet<RootPath
   // A library is found by the loader's search; a plug-in by its own path.
   if (searched.has(parentOf(path)) && isElf(rootfs.open(node))) return `--lib ${path}`;
   if (isWithin(path, "/usr") || isWithin(path, "/opt")) return path;
-  return isWithin(path, "/etc") ? `--etc ${path}` : `${path}:/usr${path}`;
+  return isWithin(path, "/etc") ? `--etc ${path}` : `${path} (outside of /usr and /opt: only flatwrap has it there)`;
 }

@@ -14,7 +14,8 @@ vi.mock("../../../src/convert/convert.ts", () => ({
 async function read(command: readonly string[]): Promise<Request> {
   const said: string[] = [];
   const terminal = { out: () => {}, err: (text: string) => said.push(text), interactive: false };
-  const world = { terminal, env: {}, signal: new AbortController().signal, stdin: () => process.stdin };
+  const stdin = { isTerminal: () => false, read: () => process.stdin };
+  const world = { terminal, env: {}, signal: new AbortController().signal, stdin, currentFolder: () => "/" };
   expect({ status: await runProgram(command, world), said }).toEqual({ status: 0, said: [] });
   return requests.at(-1)!;
 }
