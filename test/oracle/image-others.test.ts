@@ -1,4 +1,5 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -92,14 +93,23 @@ test.each(makers)("%s: the folder it was made of", async (name, make) => {
   }
 });
 
-/** What the kernel says of an image, or puts into it. */
+/**
+ * What the kernel says of an image, or puts into it. Mounted in a namespace of its own: tests beside this one that make
+ * theirs would take a mount of ours with them, and it would not be over with our umount.
+ */
 async function mounted<T>(image: string, options: string, work: (place: string) => T): Promise<Awaited<T>> {
   const at = mkdtempSync(join(folder, "mounted-"));
-  execFileSync("mount", ["-o", `loop,${options}`, image, at]);
+  const script = 'mount -o "loop,$1" "$2" "$3" && echo ready && read -r end; umount "$3"';
+  const child = spawn("unshare", ["--mount", "sh", "-c", script, "sh", options, image, at], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const closed = once(child, "close");
   try {
-    return await work(at);
+    await Promise.race([once(child.stdout, "data"), closed]);
+    return await work(`/proc/${child.pid}/root${at}`);
   } finally {
-    execFileSync("umount", [at]);
+    child.stdin.end("end\n");
+    await closed;
   }
 }
 
@@ -133,7 +143,7 @@ describe("btrfs", () => {
     async (options) => {
       const image = join(folder, "btrfs-kernel.raw");
       execFileSync("truncate", ["-s", "256M", image]);
-      execFileSync("mkfs.btrfs", ["--quiet", image], { stdio: "pipe" });
+      execFileSync("mkfs.btrfs", ["--quiet", "--force", image], { stdio: "pipe" });
       await mounted(image, options, (at) => {
         execFileSync("sh", ["-c", 'cp -a "$1/." "$2" && fallocate -l 1M "$2/reserved" && sync', "sh", place, at]);
         // Holes and overwritten parts of extents.
@@ -157,7 +167,7 @@ describe("btrfs", () => {
     const make = async (options: string, script: string) => {
       rmSync(image, { force: true });
       execFileSync("truncate", ["-s", "128M", image]);
-      execFileSync("mkfs.btrfs", ["--quiet", image], { stdio: "pipe" });
+      execFileSync("mkfs.btrfs", ["--quiet", "--force", image], { stdio: "pipe" });
       await mounted(image, options, (at) => execFileSync("sh", ["-c", script], { cwd: at, stdio: "pipe" }));
     };
     await make("compress-force=lzo", "seq 100000 >lines");
