@@ -14,7 +14,6 @@ import { emptyFolder, type FolderInode, type Inode, plainAttributes, treeRootfs 
 import { hashFile, sizeOf } from "./cached-files.ts";
 import { dataOfPackage } from "./deb.ts";
 import type { ArchiveType } from "./format.ts";
-import { archiveTypeOf } from "./normalise.ts";
 import type { Artifact } from "./download.ts";
 import { tarOfZip } from "./zip.ts";
 
@@ -162,4 +161,12 @@ function normaliseTree(root: FolderInode): void {
     inode.mode = inode.type === "directory" || (inode.mode & 0o111) !== 0 ? 0o755 : 0o644;
     if (inode.type === "directory") pending.push(...inode.children.values());
   }
+}
+
+/** What an address's ending says about the file behind it. */
+export function archiveTypeOf(address: string): ArchiveType {
+  const path = address.replace(/[?#].*$/, "");
+  if (/\.(tar(\.(gz|xz|zst|bz2))?|tgz|txz|tzst)$/.test(path)) return "tar";
+  if (path.endsWith(".zip")) return "zip";
+  return path.endsWith(".deb") ? "deb" : "file";
 }

@@ -1,11 +1,10 @@
-import { relative } from "node:path";
 import { openFolder } from "../oci/folder-rootfs.ts";
 import { rootPath } from "../core/paths.ts";
 import { architecturesOf } from "./values.ts";
 import { type Recipe, recipeNames, readRecipe } from "./recipe.ts";
 import { listVersions } from "./versions.ts";
 import type { Web } from "./web.ts";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 
 /** A line of `flixwrap list`. */
 export interface CatalogueRow {

@@ -1,7 +1,7 @@
 import type { Architecture } from "../core/architectures.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
 
-/** What a recipe asks of an image; `src/oci` and `src/host` answer it, tests with a root of their own. */
+/** What a recipe asks of an image; `open-images` answers it, tests with a root of their own. */
 export interface ImageRequest {
   /** As written in the recipe. */
   readonly image: string;

@@ -1,7 +1,6 @@
 import { findArchitecture } from "../core/architectures.ts";
 import { parseCondition } from "./condition.ts";
 import type {
-  ArchiveType,
   Check,
   DownloadPart,
   Enable,
@@ -263,12 +262,4 @@ function mapValues<T>(value: unknown, each: (item: Map, name: string) => T): Rec
   return Object.fromEntries(
     Object.entries(value as Record<string, Map>).map(([name, item]) => [name, each(item, name)]),
   );
-}
-
-/** What an address's ending says about the file behind it. */
-export function archiveTypeOf(address: string): ArchiveType {
-  const path = address.replace(/[?#].*$/, "");
-  if (/\.(tar(\.(gz|xz|zst|bz2))?|tgz|txz|tzst)$/.test(path)) return "tar";
-  if (path.endsWith(".zip")) return "zip";
-  return path.endsWith(".deb") ? "deb" : "file";
 }

@@ -1,11 +1,10 @@
 import type { Architecture } from "../core/architectures.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Plan } from "../extension/plan.ts";
-import { openArchive } from "./archive.ts";
+import { openArchive, archiveTypeOf } from "./archive.ts";
 import type { DownloadPart, ImagePart, Part, Verification } from "./format.ts";
 import type { ImageRequest } from "./images.ts";
 import type { LockedSource } from "./lock.ts";
-import { archiveTypeOf } from "./normalise.ts";
 import { requirePackage } from "./package-version.ts";
 import { placeFiles } from "./place.ts";
 import { convertEntries } from "./convert.ts";

@@ -1,6 +1,7 @@
 import { Ajv, type ErrorObject } from "ajv";
 import { type Document as YamlDocument, LineCounter, isMap, isNode, isPair, parseDocument } from "yaml";
 import { FlixwrapError } from "../core/errors.ts";
+import { editDistance } from "./edit-distance.ts";
 import type { RecipeFile } from "./format.ts";
 import { normaliseRecipe } from "./normalise.ts";
 import { recipeSchema } from "./schema.ts";
@@ -102,7 +103,7 @@ function locate(error: ErrorObject, document: YamlDocument): { offset: number; m
 function likely(key: string, error: ErrorObject): string {
   const parent = error.parentSchema as { properties?: object } | undefined;
   const known = Object.keys(parent?.properties ?? propertiesAt(error.schemaPath));
-  const near = known.find((candidate) => distance(candidate, key) <= 2);
+  const near = known.find((candidate) => editDistance(candidate, key) <= 2);
   return near === undefined ? `; known are ${known.join(", ")}` : `; did you mean ${JSON.stringify(near)}?`;
 }
 
@@ -113,19 +114,6 @@ function propertiesAt(schemaPath: string): object {
     schema = (schema as Record<string, unknown> | undefined)?.[part.replaceAll("~1", "/")];
   }
   return (schema as { properties?: object } | undefined)?.properties ?? {};
-}
-
-/** Levenshtein's distance of two short words. */
-export function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 /** Where the value (or the key) at `path` begins; its nearest parent when it is not there. */

@@ -2,8 +2,9 @@ import { readdirSync, readFileSync, type Stats, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { FlixwrapError } from "../core/errors.ts";
 import { parseName } from "../extension/release.ts";
+import { editDistance } from "./edit-distance.ts";
 import type { RecipeFile } from "./format.ts";
-import { distance, parseRecipe } from "./read.ts";
+import { parseRecipe } from "./read.ts";
 
 /** A recipe's folder, read. */
 export interface Recipe {
@@ -61,7 +62,7 @@ export function findRecipe(text: string, folders: readonly string[]): Recipe {
   const folder = folders.map((one) => join(one, name)).find((one) => isFile(join(one, "recipe.yaml")));
   if (folder !== undefined) return readRecipe(folder);
   const known = [...new Set(folders.flatMap(recipeNames))].sort();
-  const near = known.filter((one) => one.includes(name) || distance(one, name) <= 2).slice(0, 3);
+  const near = known.filter((one) => one.includes(name) || editDistance(one, name) <= 2).slice(0, 3);
   throw new FlixwrapError("recipe-unknown", {
     what: "there is no recipe of this name",
     got: text,

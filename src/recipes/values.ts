@@ -1,8 +1,8 @@
 import { findArchitecture, type Architecture } from "../core/architectures.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { holds } from "./condition.ts";
+import { editDistance } from "./edit-distance.ts";
 import type { RecipeFile, RecipeOption } from "./format.ts";
-import { distance } from "./read.ts";
 import { fillTemplate, type Values } from "./template.ts";
 import { branchOf } from "./version-order.ts";
 import { latestVersions, spellVersion, type VersionSources } from "./versions.ts";
@@ -108,7 +108,7 @@ function fromEnvironment(
 }
 
 function unknownOption(name: string, known: readonly string[]): FlixwrapError {
-  const near = known.find((candidate) => distance(candidate, name) <= 2);
+  const near = known.find((candidate) => editDistance(candidate, name) <= 2);
   return new FlixwrapError("usage", {
     what: `unknown option --${name}`,
     ...(known.length > 0 && { wanted: known.map((one) => `--${one}`).join(", ") }),

@@ -40,6 +40,7 @@ export interface Page {
 
 /** Lists are short texts; a page above this is none. In bytes. */
 const largestPage = 64 << 20;
+
 /** The network through the cache. */
 export function openWeb(options: WebOptions, context: Context): Web {
   const cache = openDownloadCache(options.cache);

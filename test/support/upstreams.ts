@@ -1,4 +1,4 @@
-import { archiveTypeOf } from "../../src/recipes/normalise.ts";
+import { archiveTypeOf } from "../../src/recipes/archive.ts";
 import type { StandInArchitecture } from "./stand-in.ts";
 import { standIn } from "./stand-in.ts";
 import { type ArchiveKind, buildArchive, type Members, sha256, type WebMirror } from "./web-mirror.ts";
