@@ -8,7 +8,14 @@ export function parseGlob(pattern: string): string | ((name: string) => boolean)
   return (name) => (name.startsWith(".") && tokens[0] !== "." ? false : matchTokens(Array.from(name), tokens));
 }
 
-type Token = string | typeof star | ((character: string) => boolean);
+/** The same pattern for {@link matchComponent}. */
+export const parseComponent = (pattern: string): readonly Token[] => tokenise(pattern);
+
+/** Whether a name matches, one with a leading dot as any other; a star alone stands for no empty name. */
+export const matchComponent = (name: string, tokens: readonly Token[]): boolean =>
+  name === "" ? tokens.length === 0 : matchTokens(Array.from(name), tokens);
+
+export type Token = string | typeof star | ((character: string) => boolean);
 const star = Symbol("*");
 
 function tokenise(pattern: string): readonly Token[] {

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { Minimatch } from "minimatch";
 import { FlixwrapError } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
+import { compilePathGlob } from "../loader/path-glob.ts";
 import { decompress } from "../oci/decompress.ts";
 import { descriptorSource } from "../oci/file-source.ts";
 import { boundExpansion, usualExpansion } from "../oci/expansion.ts";
@@ -115,11 +115,11 @@ async function readInside(
   open: number[],
 ): Promise<FolderInode> {
   const root = treeRootfs(name, outer);
-  const patterns = options.inside.map((pattern) => new Minimatch(pattern, { dot: true }));
+  const patterns = options.inside.map((pattern) => compilePathGlob(pattern));
   const found = [...root.walk(rootPath("/"))].filter(
-    (node) => node.type === "file" && patterns.some((one) => one.match(node.path.slice(1))),
+    (node) => node.type === "file" && patterns.some((matches) => matches(node.path.slice(1))),
   );
-  const missing = options.inside.filter((_, at) => !found.some((node) => patterns[at]!.match(node.path.slice(1))));
+  const missing = options.inside.filter((_, at) => !found.some((node) => patterns[at]!(node.path.slice(1))));
   if (missing.length > 0) {
     throw new FlixwrapError("recipe-no-match", { what: `nothing matches ${missing.join(", ")}`, where: name });
   }

@@ -1,10 +1,10 @@
-import { Minimatch } from "minimatch";
 import { FlixwrapError } from "../core/errors.ts";
 import { baseName, extPath, parentOf } from "../core/paths.ts";
 import type { Action, Plan } from "../extension/plan.ts";
 import { planSetup } from "../extension/host-files/setup.ts";
 import { planEnable } from "../extension/units/enable.ts";
 import { parseUnit, type UnitFile } from "../extension/units/unit-file.ts";
+import { compilePathGlob } from "../loader/path-glob.ts";
 import { openFolder } from "../oci/folder-rootfs.ts";
 import { memoryRootfs } from "../oci/memory-rootfs.ts";
 import { holds } from "./condition.ts";
@@ -50,11 +50,11 @@ export function dropFiles(plans: readonly Plan[], file: RecipeFile, values: Valu
   const patterns = (file.drop ?? [])
     .filter((one) => holds(one.when, values))
     .flatMap((one) => one.paths)
-    .map((path) => ({ path, glob: new Minimatch(fillTemplate(path, values, "drop"), { dot: true }), used: false }));
+    .map((path) => ({ path, matches: compilePathGlob(fillTemplate(path, values, "drop")), used: false }));
   const kept = plans.map((plan) => ({
     ...plan,
     actions: plan.actions.filter((action) => {
-      const hits = patterns.filter(({ glob }) => glob.match(action.to));
+      const hits = patterns.filter(({ matches }) => matches(action.to));
       for (const hit of hits) hit.used = true;
       return hits.length === 0;
     }),

@@ -1,7 +1,7 @@
-import { Minimatch } from "minimatch";
 import { FlixwrapError } from "../core/errors.ts";
 import { baseName, type ExtPath, extPath, join, rootPath } from "../core/paths.ts";
 import type { Action } from "../extension/plan.ts";
+import { compilePathGlob } from "../loader/path-glob.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import { holds } from "./condition.ts";
 import type { Placement } from "./format.ts";
@@ -23,13 +23,11 @@ function placeRow(root: Rootfs, nodes: readonly RootNode[], row: Placement, valu
   const pattern = fillTemplate(row.from, values, "files");
   const to = fillTemplate(row.to, values, "files");
   const folder = root.lookup(rootPath(pattern))?.type === "directory";
-  const glob = toGlob(folder ? `${escapeGlob(pattern)}/**` : pattern);
-  const except = row.except.map((one) => toGlob(fillTemplate(one, values, "except")));
+  const matches = compilePathGlob(folder ? `${escapeGlob(pattern)}/**` : pattern);
+  const except = row.except.map((one) => compilePathGlob(fillTemplate(one, values, "except")));
   const found = nodes.filter(
     (node) =>
-      node.type !== "directory" &&
-      glob.match(node.path.slice(1)) &&
-      !except.some((one) => one.match(node.path.slice(1))),
+      node.type !== "directory" && matches(node.path.slice(1)) && !except.some((one) => one(node.path.slice(1))),
   );
   if (found.length === 0 && !row.optional) throw noMatch(root, nodes, pattern);
   if (!to.endsWith("/") && found.length > 1) {
@@ -47,7 +45,6 @@ function placeRow(root: Rootfs, nodes: readonly RootNode[], row: Placement, valu
   return actions;
 }
 
-const toGlob = (pattern: string): Minimatch => new Minimatch(pattern, { dot: true, nocomment: true, nonegate: true });
 const escapeGlob = (path: string): string => path.replace(/[\\[\]{}()*?!+@]/g, "\\$&");
 
 /** The folders of a pattern before the first part with a wildcard. */

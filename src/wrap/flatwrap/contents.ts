@@ -1,6 +1,6 @@
-import { Minimatch } from "minimatch";
 import { type ExtPath, isWithin, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import type { Action } from "../../extension/plan.ts";
+import { compilePathGlob } from "../../loader/path-glob.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import { wordLeftOut } from "../entry.ts";
 import { relativeLink } from "../links.ts";
@@ -108,13 +108,13 @@ interface Exclusion {
 }
 
 function planExclusion(globs: readonly string[]): Exclusion {
-  const rows = globs.map((glob) => ({ glob, match: new Minimatch(glob, { dot: true }) }));
+  const rows = globs.map((glob) => ({ glob, matches: compilePathGlob(glob) }));
   const unused = new Set(globs);
   const known = new Map<RootPath, boolean>([[rootPath("/"), false]]);
   const isExcluded = (path: RootPath): boolean => {
     const answer = known.get(path);
     if (answer !== undefined) return answer;
-    const matching = rows.filter(({ match }) => match.match(path));
+    const matching = rows.filter(({ matches }) => matches(path));
     for (const { glob } of matching) unused.delete(glob);
     const excluded = matching.length > 0 || isExcluded(parentOf(path));
     known.set(path, excluded);

@@ -1,5 +1,5 @@
-import { minimatch } from "minimatch";
 import { type RootPath, rootPath } from "../../core/paths.ts";
+import { compilePathGlob } from "../../loader/path-glob.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 
 /** The nodes of the root whose paths match an absolute pattern; names below a linked folder match as they are written. */
@@ -9,9 +9,10 @@ export function* matchNodes(rootfs: Rootfs, pattern: string): Iterable<RootNode>
   const start = rootPath(parts.slice(0, magic < 0 ? parts.length : magic).join("/"));
   const folder = magic < 0 ? rootfs.lookup(start) : rootfs.resolve(start);
   if (folder === undefined) return;
+  const matches = compilePathGlob(pattern);
   for (const node of rootfs.walk(folder.path)) {
     const written = folder.path === start ? node.path : asWritten(start, folder.path, node.path);
-    if (minimatch(written, pattern, { dot: true })) yield node;
+    if (matches(written)) yield node;
   }
 }
 
