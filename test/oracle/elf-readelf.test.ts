@@ -115,10 +115,15 @@ describe("as readelf", () => {
     for (const { path, elf } of files) {
       const text = readelf("--dyn-syms", "-W", path);
       const rows = [
-        ...text.matchAll(/^ *[1-9]\d*: (\w+) +(\w+) (\w+) +\w+ +\w+ +(?:\[.*?\] +)?(\w+) ?([^@\s]*)/gm),
+        ...text.matchAll(/^ *[1-9]\d*: (\w+) +(\w+) (\w+) +(?:\w+|<.*>: \d+) +\w+ +(?:\[.*?\] +)?(\w+) ?([^@\n]*)/gm),
       ].map(([, value, , , section, name]) => [number(value!), section !== "UND", name]);
       const ours = elf.isDynamic
-        ? readDynamicSymbols(elf).map(({ value, defined, name, type }) => [value, defined, type === 3 ? "" : name])
+        ? readDynamicSymbols(elf).map(({ value, defined, name, type }) => [
+            value,
+            defined,
+            // Of a character beyond ASCII (Go: "net.readProtocols·f") readelf 2.40 prints the first byte alone.
+            type === 3 ? "" : name.replace(/\P{ASCII}/gu, "\ufffd"),
+          ])
         : [];
       // DT_GNU_HASH knows nothing of undefined symbols behind its last: there are none in files as linkers write them.
       expect(ours.length === 0 ? [] : rows.filter((_, index) => index < ours.length)).toEqual(ours);
