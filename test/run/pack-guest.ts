@@ -62,7 +62,7 @@ export function bootAndRun(root: string, script: string, more: readonly string[]
       ...loops.map((device) => `--bind=${device}`),
       ...more,
     ],
-    { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 60_000 },
+    { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 150_000 },
   );
   const probe = join(root, "probe.txt");
   if (!existsSync(probe)) throw new Error(`the guest said nothing: ${run.stdout.slice(-2000)} ${run.stderr}`);
