@@ -30,23 +30,25 @@ import { printShipped } from "./outcome.ts";
 import type { Session } from "./program.ts";
 
 const references = `
-IMAGE is a registry reference (alpine:latest, localhost:5000/tools@sha256:…), an OCI layout (oci:FOLDER:TAG), an archive
-(oci-archive:FILE, docker-archive:FILE, tar:FILE, - for standard input), a daemon's image (docker-daemon:, podman:) or a folder (dir:./rootfs). PATH is a program, a file or a folder of the
-image; SOURCE:TARGET places it elsewhere.
+IMAGE is a registry reference (alpine:latest, localhost:5000/tools@sha256:…),
+an OCI layout (oci:FOLDER:TAG), an archive (oci-archive:FILE,
+docker-archive:FILE, tar:FILE, - for standard input), a daemon's image
+(docker-daemon:, podman:) or a folder (dir:./rootfs). PATH is a program, a file
+or a folder of the image; SOURCE:TARGET places it elsewhere.
 `;
 
 const flixExamples = `${references}
 Examples:
-  $ flix alpine:latest b3sum /usr/bin/b3sum
-  $ flix --smoke 'nginx -v' debian:12 nginx /usr/sbin/nginx /usr/share/nginx --enable nginx.service
+  $ flix --run 'apk add b3sum' alpine:latest b3sum /usr/bin/b3sum
+  $ flix --smoke 'nginx -v' nginx:latest nginx /usr/sbin/nginx /usr/share/nginx
   $ flix dir:./rootfs tool /bin/tool:/usr/bin/tool
   $ flix --dry-run oci:./layout:v1 tool /usr/bin/tool
 `;
 
 const flatwrapExamples = `${references}
 Examples:
-  $ flatwrap --etc chroot alpine:latest htop /usr/bin/htop
-  $ flatwrap --only-needed debian:12 python /usr/bin/python3
+  $ flatwrap --run 'apk add htop' --etc chroot alpine:latest htop /usr/bin/htop
+  $ flatwrap --only-needed python:3 python /usr/local/bin/python3
   $ ETCMAP=chroot flatwrap dir:./rootfs htop /usr/bin/htop
 `;
 

@@ -10,7 +10,7 @@ import type { Explanation } from "../wrap/explain/explanation.ts";
 
 const examples = `
 Examples:
-  $ flix explain debian:12 /usr/sbin/nginx
+  $ flix explain nginx:latest /usr/sbin/nginx
   $ flix explain --html dir:./rootfs /usr/bin/ffmpeg > ffmpeg.html
   $ flix explain --dot oci:./layout:v1 /usr/bin/tool | dot -Tsvg > tool.svg
 `;

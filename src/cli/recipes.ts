@@ -2,6 +2,7 @@ import { arch as machine } from "node:os";
 import { Command } from "commander";
 import type { BakeOptions } from "../convert/bake.ts";
 import { FlixwrapError } from "../core/errors.ts";
+import { wordSystemError } from "../host/system-error.ts";
 import type { Recipe } from "../recipes/index.ts";
 import { newCommand } from "./option-row.ts";
 import {
@@ -243,11 +244,7 @@ function readTextFile(read: (path: string, encoding: "utf8") => string, path: st
   try {
     return read(path, "utf8");
   } catch (error) {
-    throw new FlixwrapError(
-      "recipe-releases",
-      { what: "cannot read the list", where: path, got: (error as NodeJS.ErrnoException).code ?? "an error" },
-      { cause: error },
-    );
+    throw wordSystemError(error, "host-read", "cannot read the list", path);
   }
 }
 

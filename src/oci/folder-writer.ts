@@ -50,9 +50,17 @@ export async function writeFolder(rootfs: Rootfs, path: string, context: Context
   return { path, nodes: nodes.length, lost };
 }
 
-/** @throws FlixwrapError `oci-folder-exists` unless there is nothing, or an empty folder. */
+/** @throws FlixwrapError `oci-write-folder` where no folder can stand; `oci-folder-exists` unless there is nothing, or an empty folder. */
 export function refuseExisting(path: string): void {
   const stat = statSync(path, { throwIfNoEntry: false });
+  const parent = dirname(resolve(path));
+  if (statSync(parent, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new FlixwrapError("oci-write-folder", {
+      what: "cannot write the folder",
+      where: path,
+      got: `no folder ${parent}`,
+    });
+  }
   if (stat === undefined || (stat.isDirectory() && readdirSync(path).length === 0)) return;
   throw new FlixwrapError("oci-folder-exists", {
     what: "there is something already, and it is not replaced",

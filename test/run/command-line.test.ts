@@ -235,6 +235,12 @@ describe("wrong words: one line, the right status, and nothing left", () => {
       2,
       /^flix: not a version for a file name: got 1\/2/,
     ],
+    [
+      "no folder for a root",
+      "pull tar:root.tar none/root",
+      1,
+      /^pull: cannot write the folder: none\/root: got no folder .*none$/,
+    ],
     ["--butane alone", `flix --butane dir:root x ${tool}`, 2, /^flix: --butane needs --update-url$/],
   ])("%s", (_, words, status, message) => {
     const before = sh(`find ${work} -path ${work}/.cache -prune -o -printf '%p %s %T@ %l\\n' | sort`);
