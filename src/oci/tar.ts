@@ -122,7 +122,10 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
         type: nodeType,
         ...((nodeType === "symlink" || nodeType === "hardlink") && { target: decodeName(targetBytes) }),
         ...(device && {
-          device: { major: readNumber(header, 329, 8, complain), minor: readNumber(header, 337, 8, complain) },
+          device: {
+            major: readDevice(header, 329, MAX_MAJOR, complain),
+            minor: readDevice(header, 337, MAX_MINOR, complain),
+          },
         }),
       };
       continue;
@@ -217,6 +220,15 @@ function readId(header: Uint8Array, start: number, complain: Complain): number {
   const id = readNumber(header, start, 8, complain);
   if (id < 0 || id > MAX_ID) throw complain("an owner out of range", `${id}`);
   return id;
+}
+
+/** Linux' dev_t has 12 and 20 bits; a larger number would not fit its field when it is written again. */
+const [MAX_MAJOR, MAX_MINOR] = [0xfff, 0xfffff];
+
+function readDevice(header: Uint8Array, start: number, most: number, complain: Complain): number {
+  const number = readNumber(header, start, 8, complain);
+  if (number < 0 || number > most) throw complain("a device number out of range", `${number}`);
+  return number;
 }
 
 function paxNumber(records: PaxRecords, key: string, pattern: RegExp, complain: Complain): string | undefined {

@@ -7,7 +7,7 @@ import { readTar } from "../../../src/oci/tar.ts";
 import { treeRootfs } from "../../../src/oci/tree.ts";
 import { describeTree } from "../../support/describe-tree.ts";
 import { layerCorpus } from "../../support/layer-corpus.ts";
-import { file, folder, pax, symlink, tar } from "../../support/tar-bytes.ts";
+import { entry, file, folder, pax, symlink, tar } from "../../support/tar-bytes.ts";
 
 function indexLayers(layers: readonly Buffer[], limits?: ImageLimits): Rootfs {
   const stack = stackLayers(limits);
@@ -53,6 +53,17 @@ it("follows no links that lead through thousands of folders", () => {
     expect.objectContaining({ code: "oci-too-large" }),
   );
   expect(describeTree(indexLayers(around, { ...limits, steps: 6 }))).toHaveLength(5);
+});
+
+it.each([
+  ["a major number beyond twelve bits", 329, "00010000"],
+  ["a minor number beyond twenty bits", 337, "04000000"],
+  ["a minor number that would run into the field behind it", 337, "80000000ffffffff"],
+  ["a negative minor number", 337, "ffffffffffffffff"],
+])("refuses a device with %s (found by the fuzzer at run 15,836 of seed 7)", (_, at, value) => {
+  const bytes = value.length === 8 ? Buffer.from(`${value.slice(1)}\0`) : Buffer.from(value, "hex");
+  const layer = tar(entry({ name: "dev/null", type: "3", patch: [[at, bytes]] }));
+  expect(() => indexLayers([layer])).toThrow(/a device number out of range/);
 });
 
 it("makes no folder with a marker's name, even where a link leads to one", () => {
