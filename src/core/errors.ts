@@ -5,7 +5,7 @@
  * Anything else that reaches the command line is a bug (exit 70, with its stack).
  */
 
-/** `usage` exits 2 and `interrupted` exits 130; every other code is `<room>-<problem>` and exits 1. */
+/** `usage` exits 2 and `interrupted` as a shell tells the signal (130 for SIGINT); every other code is `<room>-<problem>` and exits 1. */
 export type ErrorCode = "usage" | "interrupted" | `${Room}-${string}`;
 
 type Room = "core" | "host" | "elf" | "loader" | "oci" | "wrap" | "extension" | "pack" | "recipe" | "smoke";
@@ -39,6 +39,9 @@ export class FlixwrapError extends Error {
 export const interrupted = (cause?: unknown): FlixwrapError =>
   new FlixwrapError("interrupted", { what: "interrupted" }, { cause });
 
+/** More findings than anybody reads: an image can make thousands of them. `--json` has them all. */
+const itemsTold = 200;
+
 /** `what: where: got X, wanted Y; hint`, then one indented line per item. Control characters are escaped. */
 export function wordError(facts: ErrorFacts): string {
   const expectation = [
@@ -49,7 +52,10 @@ export function wordError(facts: ErrorFacts): string {
     .filter((part) => part !== undefined)
     .join(": ");
   const hinted = facts.hint === undefined ? line : `${line}; ${facts.hint}`;
-  return [hinted, ...(facts.items ?? []).map((item) => `  ${item}`)].map(printable).join("\n");
+  const items = facts.items ?? [];
+  const told = items.slice(0, itemsTold).map((item) => `  ${item}`);
+  if (items.length > itemsTold) told.push(`  and ${items.length - itemsTold} more`);
+  return [hinted, ...told].map(printable).join("\n");
 }
 
 /**

@@ -21,6 +21,13 @@ test("items stand on lines of their own, and hostile names cannot move the curso
   expect(error.message.split("\n")).toEqual(["bad names", ...lines]);
 });
 
+test("thousands of items are no thousands of lines", () => {
+  const items = Array.from({ length: 5000 }, (_, at) => `platform ${at}`);
+  const error = new FlixwrapError("oci-platform", { what: "no such platform", items });
+  expect(error.message.split("\n").slice(-2)).toEqual(["  platform 199", "  and 4800 more"]);
+  expect(error.facts.items).toHaveLength(5000);
+});
+
 test("ordinary text stays as it is", () => {
   expect(printable("/usr/bin/größe 🎉")).toBe("/usr/bin/größe 🎉");
 });
