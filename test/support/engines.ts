@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { atEnd } from "./at-end.ts";
 import { sh } from "./program.ts";
 
 /** A real dockerd, or podman's service, of this test file alone. */
@@ -67,7 +67,7 @@ export async function startEngine(kind: keyof typeof engines): Promise<TestEngin
     child.once("error", () => resolve());
     child.once("exit", () => resolve());
   });
-  afterAll(async () => {
+  atEnd(async () => {
     child.kill("SIGKILL");
     await ended;
     removeControlGroups(work);

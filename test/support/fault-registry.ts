@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { gzipSync } from "node:zlib";
-import { afterAll } from "vitest";
+import { atEnd } from "./at-end.ts";
 
 export const sha256 = (bytes: string | Buffer): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
@@ -160,7 +160,7 @@ export async function startFaultRegistry(tls?: { key: Buffer; cert: Buffer }): P
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  afterAll(() => registry.close());
+  atEnd(() => registry.close());
   return Object.assign(registry, { address: `127.0.0.1:${(server.address() as AddressInfo).port}` });
 }
 

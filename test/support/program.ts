@@ -2,7 +2,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { atEnd } from "./at-end.ts";
 
 /** The built program, for `node`. */
 export const main = new URL("../../dist/program/main.cjs", import.meta.url).pathname;
@@ -53,7 +53,7 @@ export function flixwrapAsync(args: readonly string[], { env = {}, cwd = "/" }: 
 /** A scratch folder that is gone after the test file. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), "flixwrap-test-"));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  atEnd(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 

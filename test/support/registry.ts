@@ -3,7 +3,7 @@ import { openSync, readFileSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { afterAll } from "vitest";
+import { atEnd } from "./at-end.ts";
 import { scratch, sh } from "./program.ts";
 
 /** Debian's docker-registry on loopback, until the test file ends. */
@@ -35,7 +35,7 @@ export async function startRegistry(settings: readonly string[] = []): Promise<T
   const log = join(work, "access.log");
   const file = openSync(log, "w");
   const registry = spawn("docker-registry", ["serve", join(work, "registry.yml")], { stdio: ["ignore", file, file] });
-  afterAll(() => void registry.kill());
+  atEnd(() => void registry.kill());
   await answering(port);
   return {
     address,
