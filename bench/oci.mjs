@@ -58,7 +58,7 @@ try {
   const root = given ?? join(tmpdir(), "flixwrap-bench-root.tar");
   if (!existsSync(root)) {
     shell(
-      `mmdebstrap -q --variant=minbase --include=nginx,python3,git,ffmpeg,curl bookworm ${root}.part; mv ${root}.part ${root}`,
+      `mmdebstrap -q --format=tar --variant=minbase --include=nginx,python3,git,ffmpeg,curl bookworm ${root}.part; mv ${root}.part ${root}`,
     );
   }
   const port = await new Promise((resolve) => {
