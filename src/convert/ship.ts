@@ -1,6 +1,6 @@
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
+import { checkNames, type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
 import { formatChecksums } from "../extension/publish/checksums.ts";
 import { type NamedText, planUpdateFiles } from "../extension/publish/sysupdate.ts";
@@ -51,6 +51,7 @@ export async function checkShipping(
   }
   const request = packRequest(name, "any", options);
   checkPackOptions(request);
+  checkNames(checkOptions(options));
   checkBeside(request.format, updateSource(name, options), hasTexts, options);
   if (options.dryRun === true) return;
   if (options.gpgKey !== undefined) await checkKey(options.gpgKey, context);
@@ -111,9 +112,12 @@ type UpdateTexts = {
   readonly update: PublishOptions["update"];
 };
 
-function checkAll(tree: ExtensionTree, { check, hostProfile }: ConvertOptions, context: Context): void {
-  const options: CheckOptions = defined({ skip: Array.isArray(check) ? check : undefined, hosts: hostProfile });
-  const findings = checkTree(tree, options);
+function checkOptions({ check, hostProfile }: ConvertOptions): CheckOptions {
+  return defined({ skip: Array.isArray(check) ? check : undefined, hosts: hostProfile });
+}
+
+function checkAll(tree: ExtensionTree, options: ConvertOptions, context: Context): void {
+  const findings = checkTree(tree, checkOptions(options));
   for (const finding of findings) {
     if (finding.severity !== "warning") continue;
     context.emit({ kind: "warning", message: `${wordFinding(finding)} [${finding.rule}]` });

@@ -170,6 +170,9 @@ describe("wrong use is one line, before anything is written", () => {
   });
   const files: [string[], number, RegExp][] = [
     [["pack", "/none", "foo"], 1, /\/none/],
+    // What is written wrongly is told before anything is looked for.
+    [["pack", "/none", "foo", "--no-check", "nonsense"], 2, /no such check: got nonsense/],
+    [["pack", "/none", "foo", "--host-profile", "beos"], 2, /no such host profile: got beos/],
     [["pack", tree, "a/b"], 1, /not a name for an extension: a\/b: got a path/],
     [["pack", tree], 2, /missing required argument 'name'/],
     [["check"], 2, /missing required argument 'file'/],

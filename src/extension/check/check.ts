@@ -80,6 +80,15 @@ export function checkExtension(rootfs: Rootfs, fileName: string, options: CheckO
   ).filter(({ rule }) => !skip.has(rule));
 }
 
+/**
+ * Whether the options name rules and hosts that there are, long before there is an extension to check.
+ * @throws FlixwrapError `usage`.
+ */
+export function checkNames({ skip, hosts }: CheckOptions): void {
+  skip?.forEach(parseRule);
+  chooseHosts(hosts);
+}
+
 /** {@link checkExtension} of a tree that is about to be packed as `NAME.raw`. */
 export function checkTree(tree: ExtensionTree, options: CheckOptions = {}): readonly Finding[] {
   return checkExtension(extensionRootfs(tree), `${tree.name}.raw`, options);
