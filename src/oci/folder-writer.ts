@@ -32,10 +32,10 @@ export async function writeFolder(rootfs: Rootfs, path: string, context: Context
   sweepLeftovers(goal);
   const made = join(dirname(goal), `.${basename(goal)}.${ownToken()}-${randomBytes(4).toString("hex")}`);
   const isRoot = currentUser().isRoot;
-  const { nodes, lost } = selectNodes(rootfs, isRoot);
+  const count = { nodes: 0, lost: { owners: 0, devices: 0, xattrs: 0 } };
   try {
     mkdirSync(made, { mode: 0o700 });
-    await extractTar(writeTar(rootfs, nodes), made, context, { owners: isRoot });
+    await extractTar(writeTar(rootfs, writableNodes(rootfs, isRoot, count)), made, context, { owners: isRoot });
     renameSync(made, goal);
   } catch (error) {
     removeTree(made);
@@ -47,7 +47,7 @@ export async function writeFolder(rootfs: Rootfs, path: string, context: Context
       { cause: error },
     );
   }
-  return { path, nodes: nodes.length, lost };
+  return { path, ...count };
 }
 
 /** @throws FlixwrapError `oci-write-folder` where no folder can stand; `oci-folder-exists` unless there is nothing, or an empty folder. */
@@ -90,20 +90,25 @@ function sweepLeftovers(goal: string): void {
   }
 }
 
-function selectNodes(rootfs: Rootfs, isRoot: boolean): { nodes: RootNode[]; lost: WrittenFolder["lost"] } {
-  const lost = { owners: 0, devices: 0, xattrs: 0 };
+/** One node after the other, since a root may have a million; what cannot be made is counted. */
+function* writableNodes(
+  rootfs: Rootfs,
+  isRoot: boolean,
+  count: { nodes: number; lost: { owners: number; devices: number; xattrs: number } },
+): Generator<RootNode> {
   const { uid, gid } = currentUser();
-  const nodes: RootNode[] = [];
+  const { lost } = count;
   for (const node of rootfs.walk(rootPath("/"))) {
     const kept = isRoot ? node : withoutPrivileges(node);
-    if (kept === undefined) lost.devices += 1;
-    else {
-      if (!isRoot && (node.uid !== uid || node.gid !== gid)) lost.owners += 1;
-      lost.xattrs += node.xattrs.size - kept.xattrs.size;
-      nodes.push(kept);
+    if (kept === undefined) {
+      lost.devices += 1;
+      continue;
     }
+    if (!isRoot && (node.uid !== uid || node.gid !== gid)) lost.owners += 1;
+    lost.xattrs += node.xattrs.size - kept.xattrs.size;
+    count.nodes += 1;
+    yield kept;
   }
-  return { nodes, lost };
 }
 
 /** What of a node an ordinary user can make. */
