@@ -1,6 +1,7 @@
 import { arch as machine } from "node:os";
 import { Command } from "commander";
 import type { BakeOptions } from "../convert/bake.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { wordSystemError } from "../host/system-error.ts";
 import type { Recipe } from "../recipes/index.ts";
@@ -174,15 +175,14 @@ async function bakeOne(
       architecture: arch ?? machine(),
       choices,
       options,
-      ...(version === undefined ? {} : { version }),
-      ...(name === undefined ? {} : { name }),
+      ...defined({ version, name }),
     },
     session.context({ json, quiet }),
   );
   const { printShipped } = await import("./outcome.ts");
   printShipped(session.terminal, baked.plan, baked, json, {
     recipe: recipe.name,
-    ...(baked.version === undefined ? {} : { version: baked.version }),
+    ...defined({ version: baked.version }),
     architecture: baked.architecture,
     unverified: baked.unverified,
   });
@@ -215,7 +215,7 @@ async function bakeReleases(session: Session, file: string, flags: BakeFlags): P
   }
   const results = await bakeAll(
     builds,
-    { jobs, signal: session.signal, ...(architectures === undefined ? {} : { architectures }) },
+    { jobs, signal: session.signal, ...defined({ architectures }) },
     (build, architecture) =>
       bake(
         {

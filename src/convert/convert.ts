@@ -111,7 +111,7 @@ function finishOptions(
       notes: {
         ...parseNotes(options.releaseField ?? []),
         FLIXWRAP_VERSION: readVersion(),
-        ...(image.digest === undefined ? {} : { FLIXWRAP_IMAGE: image.digest }),
+        ...defined({ FLIXWRAP_IMAGE: image.digest }),
       },
     },
     ...defined({

@@ -1,4 +1,5 @@
 import type { ByteWrite } from "../core/bytes.ts";
+import { defined } from "../core/defined.ts";
 import type { FileRange } from "./address.ts";
 import { DT, PT, SHT } from "./constants.ts";
 import { openDynamicTable, writeDynamicTable, type DynamicTable } from "./dynamic-table.ts";
@@ -84,7 +85,7 @@ export function openDraft(file: ElfFile, limits: GrowthLimits): Draft {
     segments: file.segments.map((segment) => ({ ...segment })),
     sections: oldSections.map((section) => ({ ...section })),
     oldSections,
-    ...(table === undefined ? {} : { table }),
+    ...defined({ table }),
     strings: () => (strings ??= openStrings(draft)),
     hasStrings: () => strings !== undefined,
     symbolCount: () => (symbols ??= countAll(file, oldSections)),

@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 
 /** What every complaint about a file needs to name it. */
@@ -19,8 +20,7 @@ export function malformed(
   return new FlixwrapError("elf-malformed", {
     what,
     where: `${file.name} at byte ${hex(at)}`,
-    ...(got === undefined ? {} : { got }),
-    ...(wanted === undefined ? {} : { wanted }),
+    ...defined({ got, wanted }),
   });
 }
 

@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { type ExtPath, type RootPath, extPath, isWithin, rootPath } from "../core/paths.ts";
 import { readAccounts } from "./host-files/accounts.ts";
 import { planEtc } from "./host-files/etc.ts";
@@ -69,8 +70,7 @@ export function finishPlan(plan: Plan, options: FinishOptions): FinishedPlan {
     tool: options.manifest.flixwrap,
     epoch: options.epoch ?? 0,
     packages: shipped,
-    ...(options.release.versionId === undefined ? {} : { version: options.release.versionId }),
-    ...(options.manifest.image === undefined ? {} : { image: options.manifest.image }),
+    ...defined({ version: options.release.versionId, image: options.manifest.image }),
   };
   const papers = { spdx: formatSpdx(subject), cycloneDx: formatCycloneDx(subject) };
   const manifest = { ...options.manifest, name, packages: shipped.map(packageUrl).sort() };

@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { extPath } from "../core/paths.ts";
 import type { Action } from "./plan.ts";
@@ -43,7 +44,7 @@ export function parseName(text: string): string {
       where: text === "" ? "(empty)" : text,
       got,
       wanted: "letters, digits and . _ + -, beginning with a letter or digit",
-      ...(hint === undefined ? {} : { hint }),
+      ...defined({ hint }),
     });
   if (text === "") throw bad("nothing");
   if (text.includes("/")) throw bad("a path", "give the place of the image with --output");

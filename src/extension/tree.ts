@@ -1,5 +1,6 @@
 import { type ByteSource, isSameContent } from "../core/bytes.ts";
 import { memorySource } from "../core/bytes.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError, type ErrorCode } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
 import { type ExtPath, baseName, extPath, isWithin, parentOf } from "../core/paths.ts";
@@ -201,7 +202,7 @@ function refuseSuid(
 }
 
 function refuse(code: ErrorCode, what: string, items: readonly string[], hint?: string): void {
-  if (items.length > 0) throw new FlixwrapError(code, { what, items, ...(hint === undefined ? {} : { hint }) });
+  if (items.length > 0) throw new FlixwrapError(code, { what, items, ...defined({ hint }) });
 }
 
 function tell(action: Action): string {

@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import type { Duplex, Readable } from "node:stream";
 import type { ExecaError, Options } from "execa";
 import { searchPath, type Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
 
 /** One child process: which program, what for, and what it is fed. */
@@ -60,7 +61,7 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
     detached: !inherit,
     // execa would end this process by the very signal, before anything is put away; endGroupOn does what it is for.
     cleanup: false,
-    ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
+    ...defined({ cwd: command.cwd }),
     ...(stdin !== undefined ? { input: stdin } : {}),
     // Bounded here, since execa ends a program that says more than its maxBuffer.
     buffer: false,
@@ -178,8 +179,7 @@ function fixedEnvironment(context: Context): Record<string, string> {
     PATH: folders.join(":"),
     LC_ALL: "C",
     TZ: "UTC",
-    ...(HOME === undefined ? {} : { HOME }),
-    ...(TMPDIR === undefined ? {} : { TMPDIR }),
+    ...defined({ HOME, TMPDIR }),
   };
 }
 

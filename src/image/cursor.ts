@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 
 /** The error for an image that contradicts itself; `where` names the image and the part. */
@@ -6,7 +7,7 @@ export function damaged(where: string, got: string, wanted?: string): FlixwrapEr
     what: "damaged or hostile image",
     where,
     got,
-    ...(wanted === undefined ? {} : { wanted }),
+    ...defined({ wanted }),
   });
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { access, mkdir, readFile, rmdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { planFolder } from "../extension/folder-plan.ts";
 import { buildTree, hierarchies } from "../extension/tree.ts";
@@ -113,7 +114,7 @@ export async function tryExtensions(trial: Trial, context: Context): Promise<Com
       purpose: "merge extensions in a namespace of their own",
       args: [...asRoot, "--mount", "--", "sh", "-c", script, "sh", ...args],
       ...(trial.terminal === true ? { inherit: true } : {}),
-      ...(trial.timeout === undefined ? {} : { timeout: trial.timeout }),
+      ...defined({ timeout: trial.timeout }),
     };
     const places = hierarchies.map((top) => join(host, top));
     const result = await withoutNewFolders(places, () => tryCommand(command, context));

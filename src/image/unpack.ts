@@ -1,4 +1,5 @@
 import type { Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { buildTree } from "../extension/tree.ts";
 import { planWhole } from "../extension/folder-plan.ts";
 import { type ImageFile, packTree } from "../pack/pack.ts";
@@ -15,7 +16,7 @@ export async function unpackExtension(file: string, output: string | undefined, 
   try {
     const name = releaseName(opened);
     const tree = buildTree(planWhole(opened.rootfs), { name, ownership: "keep", allowSuid: true });
-    return await packTree(tree, { format: "dir", ...(output === undefined ? {} : { output }) }, context);
+    return await packTree(tree, { format: "dir", ...defined({ output }) }, context);
   } finally {
     opened.close();
   }

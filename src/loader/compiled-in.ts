@@ -1,4 +1,5 @@
 import type { ByteSource } from "../core/bytes.ts";
+import { defined } from "../core/defined.ts";
 
 /** What a loader was built with. Nothing of it is in a header: these are plain strings in its read-only data. */
 export type CompiledIn =
@@ -66,8 +67,7 @@ function readGlibc(text: string): CompiledIn | undefined {
   return {
     family: "glibc",
     systemFolders,
-    ...(lib !== undefined && { lib }),
-    ...(cachePath !== undefined && { cachePath }),
+    ...defined({ lib, cachePath }),
     // 2.33 and later say which they are ("ld.so (GNU libc) stable release version 2.36."); 2.37 ended the mechanism.
     legacyHwcaps: Number(/ release version 2\.(\d+)/.exec(text)?.[1] ?? 0) < 37,
   };

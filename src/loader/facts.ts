@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { decodeName } from "../core/names.ts";
 import { type RootPath, rootPath } from "../core/paths.ts";
 import type { ElfFile } from "../elf/file.ts";
@@ -59,10 +60,9 @@ function glibcFacts(rootfs: Rootfs, loader: Loader, built: Built<"glibc">): Load
     // dl-hwcaps.c _dl_important_hwcaps: all combinations of "tls" and AT_PLATFORM, the longest first.
     subfolders: !built.legacyHwcaps ? [] : platform === undefined ? ["tls"] : [`tls/${platform}`, "tls", platform],
     tokens: {
-      ...(built.lib !== undefined && { LIB: built.lib }),
-      ...(platform !== undefined && { PLATFORM: platform }),
+      ...defined({ LIB: built.lib, PLATFORM: platform }),
     },
-    ...(cache !== undefined && { cache }),
+    ...defined({ cache }),
     confFolders: [...readConfFolders(rootfs), ...systemFolders.map(rootPath)],
   };
 }

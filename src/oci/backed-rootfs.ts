@@ -1,4 +1,5 @@
 import type { ByteSource } from "../core/bytes.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { encodeName } from "../core/names.ts";
 import type { RootPath } from "../core/paths.ts";
@@ -41,7 +42,7 @@ export function backedRootfs<N extends Walkable>(backing: Backing<N>): Rootfs {
 
   return {
     description: backing.description,
-    ...(backing.expectXattrs === undefined ? {} : { expectXattrs: backing.expectXattrs }),
+    ...defined({ expectXattrs: backing.expectXattrs }),
     lookup(path) {
       const trail = find(path, false);
       return trail && describe(trail);

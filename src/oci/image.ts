@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { rootPath } from "../core/paths.ts";
 import { openArchive, openArchiveStream, type OpenedArchive } from "./archive.ts";
@@ -123,7 +124,7 @@ async function openFound(found: Found, reference: string, opening: Opening, stop
   if (found.kind === "store") found.store.close();
   const { digest, config } = contents;
   const platform = config.platform && wordPlatform(config.platform);
-  const image = { reference, digest, ...(platform !== undefined && { platform }), config };
+  const image = { reference, digest, ...defined({ platform }), config };
   return { image, rootfs: assembled.rootfs };
 }
 
@@ -138,7 +139,7 @@ async function afterCommands({ image, rootfs }: Opened, opening: Opening): Promi
     config: image.config,
     cache: opening.cache(),
     context: opening.context,
-    ...(engine !== undefined && { engine }),
+    ...defined({ engine }),
   };
   const { digest, ...rest } = image;
   const isKept = runCache === true && digest !== undefined;

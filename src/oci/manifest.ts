@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { parseDigest, type Digest } from "./digest.ts";
 import { platformDistance, wordPlatform, type Platform } from "./platform.ts";
@@ -104,7 +105,7 @@ export function parseConfig(bytes: Uint8Array, where: string): ImageConfig {
   const rootfs = isObject(document.rootfs) ? document.rootfs : {};
   const platform = parsePlatformObject(document);
   return {
-    ...(platform !== undefined && { platform }),
+    ...defined({ platform }),
     env: strings(config.Env),
     entrypoint: strings(config.Entrypoint),
     cmd: strings(config.Cmd),
@@ -205,7 +206,7 @@ function descriptor(value: unknown, where: string): Descriptor {
     digest: parseDigest(value.digest),
     size,
     urls: strings(value.urls),
-    ...(platform !== undefined && { platform }),
+    ...defined({ platform }),
     annotations: stringMap(value.annotations),
   };
 }

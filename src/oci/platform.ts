@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { architectures, findArchitecture } from "../core/architectures.ts";
 
@@ -25,7 +26,7 @@ export function parsePlatform(text: string): Platform {
     });
   }
   const chosen = variant ?? known.variant;
-  return { os: os!, architecture: known.architecture, ...(chosen !== undefined && { variant: chosen }) };
+  return { os: os!, architecture: known.architecture, ...defined({ variant: chosen }) };
 }
 
 /** Names that mean an architecture and a variant at once, beside those of the architecture table. */
@@ -37,9 +38,7 @@ const variants: Readonly<Record<string, Omit<Platform, "os">>> = {
 
 function findName(name: string): Omit<Platform, "os"> | undefined {
   const row = findArchitecture(name);
-  return (
-    variants[name] ?? (row && { architecture: row.oci, ...(row.variant !== undefined && { variant: row.variant }) })
-  );
+  return variants[name] ?? (row && { architecture: row.oci, ...defined({ variant: row.variant }) });
 }
 
 export const wordPlatform = ({ os, architecture, variant }: Platform): string =>

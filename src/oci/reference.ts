@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { parseDigest, type Digest } from "./digest.ts";
 
@@ -81,7 +82,7 @@ const badReference = (text: string, got: string, hint?: string): FlixwrapError =
     what: "not the name of an image",
     where: text || "(empty)",
     got,
-    ...(hint !== undefined && { hint }),
+    ...defined({ hint }),
   });
 
 function nonEmpty(path: string, text: string): string {
@@ -127,8 +128,7 @@ function parseRegistryReference(name: string, text: string): RegistryReference {
     kind: "registry",
     registry,
     repository,
-    ...(resolvedTag !== undefined && { tag: resolvedTag }),
-    ...(digest !== undefined && { digest }),
+    ...defined({ tag: resolvedTag, digest }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import type { Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { LOOPBACK, NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
 import { denied, openAuthorization } from "./authorization.ts";
@@ -73,7 +74,7 @@ async function openOne(reference: RegistryReference, context: Context, options: 
   const client = openHttp({
     trust: () => findTrust(reference.registry, context.env, options),
     env: context.env,
-    ...(options.stall !== undefined && { stall: options.stall }),
+    ...defined({ stall: options.stall }),
   });
   const { base, reach, ownReach } = await findBase(reference.registry, options, (url, most) =>
     client.send(url, { reach: most, signal }),
@@ -97,7 +98,7 @@ async function openOne(reference: RegistryReference, context: Context, options: 
       const header = own ? authorization.header() : undefined;
       const answer = await client.send(target, {
         method,
-        headers: { ...headers, ...(header !== undefined && { authorization: header }) },
+        headers: { ...headers, ...defined({ authorization: header }) },
         reach: target.hostname === base.hostname ? ownReach : reach,
         signal,
       });
@@ -275,7 +276,7 @@ async function refusedAnswer(answer: HttpAnswer, where: string): Promise<Error> 
     return new FlixwrapError("oci-not-found", {
       what: "no such image",
       where,
-      ...(problem !== undefined && { got: problem }),
+      ...defined({ got: problem }),
     });
   }
   if (status === 401 || status === 403) {
@@ -286,7 +287,7 @@ async function refusedAnswer(answer: HttpAnswer, where: string): Promise<Error> 
   const error = new FlixwrapError(limited ? "oci-rate-limit" : "oci-registry", {
     what: limited ? "the registry limits how much may be pulled" : `the registry answers with status ${status}`,
     where,
-    ...(problem !== undefined && { got: problem }),
+    ...defined({ got: problem }),
     ...(limited && { hint: "wait, or log in with docker or podman login: known users may pull more" }),
   });
   const passing = limited || status === 408 || (status >= 500 && status !== 501 && status !== 505);

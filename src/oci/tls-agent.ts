@@ -1,6 +1,7 @@
 import { Agent, type AgentOptions, type RequestOptions } from "node:https";
 import type { Duplex } from "node:stream";
 import { connect, type ConnectionOptions } from "node:tls";
+import { defined } from "../core/defined.ts";
 import { openTunnel } from "./proxy.ts";
 import type { Trust } from "./trust.ts";
 
@@ -16,7 +17,7 @@ export function tlsAgent(options: {
     keepAlive: true,
     maxSockets,
     rejectUnauthorized: trust.verify,
-    ...(trust.secureContext !== undefined && { secureContext: trust.secureContext }),
+    ...defined({ secureContext: trust.secureContext }),
   };
   return proxy === undefined ? new Agent(usual) : new TunnelAgent(usual, proxy, timeout);
 }

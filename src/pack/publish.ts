@@ -4,6 +4,7 @@ import type { Context } from "../core/context.ts";
 import { formatButane } from "../extension/publish/butane.ts";
 import { formatChecksums, parseChecksums } from "../extension/publish/checksums.ts";
 import { type NamedText, type UpdateSource, madeBy, planUpdateFiles } from "../extension/publish/sysupdate.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { runCommand, tryCommand } from "../host/command.ts";
 import { writeOutput } from "../host/output.ts";
@@ -61,7 +62,7 @@ function butaneOf(image: ImageFile, options: PublishOptions, transfers: readonly
     image: basename(image.path),
     sha256: image.sha256,
     url,
-    ...(update === undefined ? {} : { update }),
+    ...defined({ update }),
   });
   return [{ name: `${options.name}.butane.yaml`, text }];
 }

@@ -1,4 +1,5 @@
 import { openFolder } from "../oci/folder-rootfs.ts";
+import { defined } from "../core/defined.ts";
 import { rootPath } from "../core/paths.ts";
 import { architecturesOf } from "./values.ts";
 import { type Recipe, recipeNames, readRecipe } from "./recipe.ts";
@@ -49,9 +50,7 @@ export async function describeRecipe(recipe: Recipe, offline?: Web): Promise<Cat
     enable: (file.enable ?? []).map((one) => one.unit),
     options: Object.fromEntries(Object.entries(file.options ?? {}).map(([option, { help }]) => [option, help])),
     needs: file.needs ?? [],
-    ...(versions !== undefined && { versions }),
-    ...(file.homepage !== undefined && { homepage: file.homepage }),
-    ...(file.notes !== undefined && { notes: file.notes }),
+    ...defined({ versions, homepage: file.homepage, notes: file.notes }),
   };
 }
 

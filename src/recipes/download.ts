@@ -3,6 +3,7 @@ import { createReadStream, createWriteStream, readFileSync, rmSync } from "node:
 import { dirname } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { withLock } from "../oci/cache-lock.ts";
 import { makeFolders } from "../oci/make-folders.ts";
@@ -168,7 +169,7 @@ async function receive(
       if (size > largestArtifact)
         return done(new FlixwrapError("recipe-too-large", { what: "the download is too large", where: address }));
       hash.update(chunk);
-      run.context.emit({ kind: "progress", what: address, done: size, ...(total !== undefined && { total }) });
+      run.context.emit({ kind: "progress", what: address, done: size, ...defined({ total }) });
       done(null, chunk);
     },
   });

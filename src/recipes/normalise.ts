@@ -1,4 +1,5 @@
 import { findArchitecture } from "../core/architectures.ts";
+import { defined } from "../core/defined.ts";
 import { parseCondition } from "./condition.ts";
 import type {
   Check,
@@ -49,7 +50,7 @@ export function normaliseRecipe(value: unknown): { file: RecipeFile; problems: r
     ...(raw["versions"] === undefined
       ? {}
       : { versions: versionRules(raw["versions"] as Map, ["versions"], problems) }),
-    ...(options === undefined ? {} : { options }),
+    ...defined({ options }),
     ...(raw["parts"] === undefined
       ? {}
       : { parts: (raw["parts"] as Map[]).map((part, at) => normalisePart(part, ["parts", at], problems)) }),
@@ -189,7 +190,7 @@ function placements(raw: Map, path: readonly (string | number)[], problems: Prob
         from: from.replace(/^\//, ""),
         to: String(row["to"]),
         ...(row["when"] === undefined ? {} : { when: String(row["when"]) }),
-        ...(mode === undefined ? {} : { mode }),
+        ...defined({ mode }),
         except: list(row["except"]),
         optional: row["optional"] === true,
         replace: (row["replace"] ?? {}) as Record<string, string>,

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
 import { arch } from "node:os";
 import { type Architecture, findArchitecture } from "../core/architectures.ts";
+import { defined } from "../core/defined.ts";
 import { rootPath } from "../core/paths.ts";
 import { openCache, usualCacheFolder } from "../oci/cache.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -44,7 +45,7 @@ export function openImages(options: Omit<OpenOptions, "platform">): Images {
         const key = opened.digest === undefined ? undefined : keyOf(opened.digest, request.inputs);
         const changed: ChangedRoot = key === undefined ? await runInRoot(root, how) : await runOnce(root, key, how);
         closing.unshift(() => changed.close());
-        return { root: changed.rootfs, ...(opened.digest !== undefined && { digest: opened.digest }), close };
+        return { root: changed.rootfs, ...defined({ digest: opened.digest }), close };
       } catch (error) {
         close();
         throw error;
@@ -76,7 +77,7 @@ async function openPlain(
   const { oci, variant } = request.architecture;
   const platform = ["linux", oci, variant].filter((part) => part !== undefined).join("/");
   const { image, rootfs, close } = await openImage(reference, { ...options, platform });
-  return { root: rootfs, config: image.config, ...(image.digest !== undefined && { digest: image.digest }), close };
+  return { root: rootfs, config: image.config, ...defined({ digest: image.digest }), close };
 }
 
 /** The one whose programs run here without an emulator. */

@@ -1,4 +1,5 @@
 import type { Architecture } from "../core/architectures.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Plan } from "../extension/plan.ts";
 import { openArchive, archiveTypeOf } from "./archive.ts";
@@ -54,7 +55,7 @@ async function fetchArtifact(template: string, verify: Verification, work: Work)
     source: address,
     digest: `sha256:${artifact.sha256}`,
     size: artifact.size,
-    ...(verifiedBy !== undefined && { verifiedBy }),
+    ...defined({ verifiedBy }),
   });
   if (artifact.unverified !== undefined) {
     if (request.requireVerified === true) {
@@ -136,7 +137,7 @@ async function planImage(part: ImagePart, work: Work): Promise<Plan[]> {
   work.locked.push({
     source: image,
     digest: opened.digest ?? `sha256:${"0".repeat(64)}`,
-    ...(result !== undefined && { result }),
+    ...defined({ result }),
   });
   return plans;
 }

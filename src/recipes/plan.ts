@@ -1,5 +1,6 @@
 import { type Architecture } from "../core/architectures.ts";
 import type { Context } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Plan } from "../extension/plan.ts";
 import { holds } from "./condition.ts";
@@ -61,7 +62,7 @@ export interface PlannedRecipe {
 /** Where versions come from, for {@link listVersions}. */
 export function sourcesOf({ web, images }: Pick<Ports, "web" | "images">): VersionSources {
   const { printed } = images ?? {};
-  return { web, ...(printed !== undefined && { printed }) };
+  return { web, ...defined({ printed }) };
 }
 
 /** Works out what to ship. Nothing is written but the cache. */
@@ -90,7 +91,7 @@ export async function planRecipe(request: RecipeRequest, ports: Ports): Promise<
     return {
       recipe,
       name: request.name ?? recipe.name,
-      ...(version !== undefined && { version }),
+      ...defined({ version }),
       architecture,
       options,
       plan,

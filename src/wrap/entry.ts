@@ -1,3 +1,4 @@
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { baseName, type ExtPath, extPath, isWithin, type RootPath, rootPath } from "../core/paths.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
@@ -85,7 +86,7 @@ export function missingEntries(rootfs: Rootfs, missing: readonly RootPath[]): Fl
     what: missing.length === 1 ? "no such path in the image" : "no such paths in the image",
     where: rootfs.description,
     got: missing.join(", "),
-    ...(hint === undefined ? {} : { hint }),
+    ...defined({ hint }),
   });
 }
 

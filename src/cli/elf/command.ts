@@ -147,7 +147,7 @@ function editCommand(session: Session): Command {
       const edits = toEdits(options);
       const done: { file: string; growth: string; added: number; changes: readonly string[] }[] = [];
       await editFiles(paths, (elf) => planEdits(elf, edits, { payload: options.movePayload ? "move" : "refuse" }), {
-        ...(options.output === undefined ? {} : { output: options.output }),
+        ...defined({ output: options.output }),
         ...(options.dryRun ? { dryRun: true } : {}),
         onPlan: (file, { growth, size, changes }, elf) =>
           void done.push({ file, growth, added: size - elf.source.size, changes }),

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { defined } from "../../core/defined.ts";
 import { FlixwrapError, printable } from "../../core/errors.ts";
 import { decodeName } from "../../core/names.ts";
 import {
@@ -64,7 +65,7 @@ async function patch(request: PatchelfRequest, world: PatchelfWorld): Promise<vo
   const limits = {
     payload: "move",
     keepOld: request.keepOldSections,
-    ...(request.pageSize === undefined ? {} : { pageSize: request.pageSize }),
+    ...defined({ pageSize: request.pageSize }),
   } as const;
   const plan = (elf: ElfFile): ElfPatch => {
     checkSections(elf, (warning) => world.err(`warning: ${warning}\n`));
@@ -72,7 +73,7 @@ async function patch(request: PatchelfRequest, world: PatchelfWorld): Promise<vo
     return planEdits(elf, toEdits(elf, request), limits);
   };
   await editFiles(request.files, plan, {
-    ...(request.output === undefined ? {} : { output: request.output }),
+    ...defined({ output: request.output }),
     onPlan: (path, planned) => void (debug && world.err(wordPlan(path, planned))),
   });
 }
@@ -137,7 +138,7 @@ function toEdits(elf: ElfFile, request: PatchelfRequest): ElfEdits {
     ...(interpreter === undefined || interpreter === "" ? {} : { interpreter }),
     // patchelf gives only ET_DYN a name.
     ...(soname === undefined || elf.type !== ET.DYN ? {} : { soname }),
-    ...(runPath === undefined ? {} : { runPath }),
+    ...defined({ runPath }),
     // patchelf keeps these in sets: sorted, each once.
     needed: {
       add: [...request.addNeeded].sort((a, b) => (a < b ? -1 : 1)),
@@ -147,8 +148,7 @@ function toEdits(elf: ElfFile, request: PatchelfRequest): ElfEdits {
     clearSymbolVersions: [...request.clearVersions],
     ...(request.noDefaultLib ? { noDefaultLib: true } : {}),
     ...(request.debugTag ? { debugTag: true } : {}),
-    ...(executableStack === undefined ? {} : { executableStack }),
-    ...(osAbi === undefined ? {} : { osAbi }),
+    ...defined({ executableStack, osAbi }),
     ...(request.renameMap === undefined ? {} : { renameSymbols: readRenameMap(request.renameMap) }),
   };
 }

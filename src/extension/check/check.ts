@@ -1,6 +1,7 @@
 import type { Rootfs } from "../../oci/rootfs.ts";
 import type { ExtensionTree } from "../tree.ts";
 import { extensionRootfs } from "../tree-rootfs.ts";
+import { defined } from "../../core/defined.ts";
 import { FlixwrapError, printable } from "../../core/errors.ts";
 import type { Finding, Rule, RuleId, Severity } from "./finding.ts";
 import { type HostProfile, hostProfiles } from "./hosts.ts";
@@ -75,7 +76,7 @@ export function checkExtension(rootfs: Rootfs, fileName: string, options: CheckO
       fileName,
       hosts: chooseHosts(options.hosts),
       chosen: options.hosts !== undefined && options.hosts.length > 0,
-      ...(options.host === undefined ? {} : { host: options.host }),
+      ...defined({ host: options.host }),
     }),
   ).filter(({ rule }) => !skip.has(rule));
 }

@@ -1,3 +1,4 @@
+import { defined } from "../../core/defined.ts";
 import type { Subject } from "./subject.ts";
 import type { wordings } from "./wording.ts";
 
@@ -23,5 +24,5 @@ export type Rule = (subject: Subject) => Iterable<Finding>;
 
 /** Shorthand of the rules. */
 export function found(rule: RuleId, severity: Severity, path: string | undefined, facts: Facts = {}): Finding {
-  return { rule, severity, facts, ...(path === undefined ? {} : { path }) };
+  return { rule, severity, facts, ...defined({ path }) };
 }

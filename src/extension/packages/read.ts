@@ -1,3 +1,4 @@
+import { defined } from "../../core/defined.ts";
 import { rootPath } from "../../core/paths.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 import { parseRelease } from "../release.ts";
@@ -12,7 +13,7 @@ export function listPackages(root: Rootfs): Listing {
   const versionId = release.get("VERSION_ID");
   const system = (usual: string): Distribution => ({
     distribution: release.get("ID") ?? usual,
-    ...(versionId === undefined ? {} : { release: versionId }),
+    ...defined({ release: versionId }),
   });
   return [...readDpkg(root, system("debian")), ...readApk(root, system("alpine"))];
 }

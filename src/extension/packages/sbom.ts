@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { defined } from "../../core/defined.ts";
 import { hashUuid } from "../../core/uuid.ts";
 import { type Package, packageUrl } from "./package.ts";
 
@@ -32,7 +33,7 @@ export function formatSpdx(subject: SbomSubject): string {
       {
         SPDXID: root,
         name: subject.name,
-        ...(subject.version === undefined ? {} : { versionInfo: subject.version }),
+        ...defined({ versionInfo: subject.version }),
         downloadLocation: "NOASSERTION",
         filesAnalyzed: false,
         primaryPackagePurpose: "ARCHIVE",
@@ -45,12 +46,12 @@ export function formatSpdx(subject: SbomSubject): string {
         ...(one.supplier === undefined ? {} : { supplier: supplierOf(one.supplier) }),
         downloadLocation: "NOASSERTION",
         filesAnalyzed: false,
-        ...(one.homepage === undefined ? {} : { homepage: one.homepage }),
+        ...defined({ homepage: one.homepage }),
         ...(one.source === undefined ? {} : { sourceInfo: `built from source package ${one.source}` }),
         licenseConcluded: "NOASSERTION",
         licenseDeclared: "NOASSERTION",
         // Distributions' names are no SPDX identifiers in general: they are quoted, not translated.
-        ...(one.licence === undefined ? {} : { licenseComments: one.licence }),
+        ...defined({ licenseComments: one.licence }),
         copyrightText: "NOASSERTION",
         externalRefs: [
           { referenceCategory: "PACKAGE-MANAGER", referenceType: "purl", referenceLocator: packageUrl(one) },
@@ -80,14 +81,14 @@ export function formatCycloneDx(subject: SbomSubject): string {
         type: "application",
         "bom-ref": "extension",
         name: subject.name,
-        ...(subject.version === undefined ? {} : { version: subject.version }),
+        ...defined({ version: subject.version }),
         ...(subject.image === undefined ? {} : { properties: [{ name: "flixwrap:image", value: subject.image }] }),
       },
     },
     components: packages.map((one) => ({
       type: "library",
       "bom-ref": packageUrl(one),
-      ...(one.supplier === undefined ? {} : { publisher: one.supplier }),
+      ...defined({ publisher: one.supplier }),
       name: one.name,
       version: one.version,
       ...(one.licence === undefined ? {} : { licenses: [{ license: { name: one.licence } }] }),

@@ -1,3 +1,4 @@
+import { defined } from "../../core/defined.ts";
 import { FlixwrapError } from "../../core/errors.ts";
 import { extPath } from "../../core/paths.ts";
 import type { Action } from "../plan.ts";
@@ -99,6 +100,6 @@ function refusal(name: string, got: string, hint?: string): FlixwrapError {
     what: "cannot enable the unit",
     where: name,
     got,
-    ...(hint === undefined ? {} : { hint }),
+    ...defined({ hint }),
   });
 }

@@ -1,3 +1,4 @@
+import { defined } from "../../core/defined.ts";
 import type { RootPath } from "../../core/paths.ts";
 import { type Closure, type DlopenLevel, resolveClosure, type ResolveOptions } from "../../loader/index.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
@@ -29,7 +30,7 @@ export function resolveSelection(
   return resolveClosure(rootfs, pathsOf(selection, "program"), {
     libraries: pathsOf(selection, "library"),
     hwcaps: options.hwcaps ?? "all",
-    ...(options.dlopen === undefined ? {} : { dlopen: options.dlopen }),
+    ...defined({ dlopen: options.dlopen }),
     late: (object) => [
       ...knownRequests(rootfs, object),
       ...(object.elf.interpreter === undefined

@@ -1,3 +1,4 @@
+import { defined } from "../../core/defined.ts";
 import { decodeName } from "../../core/names.ts";
 import { baseName, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
 import { isUnitName } from "../../extension/units/names.ts";
@@ -71,14 +72,14 @@ export function scanHost(root: Rootfs): TorcxScan {
           const name = parseTorcxName(baseName(one));
           return name?.name === image.name && name.reference === image.reference;
         });
-        images.set(image.name, { ...image, profile: path, ...(archive === undefined ? {} : { path: archive }) });
+        images.set(image.name, { ...image, profile: path, ...defined({ path: archive }) });
       }
   }
   const used = new Set([...images.values()].map(({ path }) => path));
   const names = new Set(images.keys());
   for (const node of reader.below(rootPath("/etc"))) findings.push(...inspect(reader, node, names));
   return {
-    ...(profile === undefined ? {} : { profile }),
+    ...defined({ profile }),
     images: [...images.values()],
     unused: archives.filter((path) => !used.has(path)),
     findings: [...findings, ...findGenerator(reader)],
