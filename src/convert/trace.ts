@@ -5,10 +5,11 @@ import { createInterface } from "node:readline";
 import { parseArgsStringToArgv } from "string-argv";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { confinement, noKeyrings } from "../core/sandbox.ts";
+import { confine } from "../core/sandbox.ts";
 import { rootPath } from "../core/paths.ts";
 import type { Plan } from "../extension/plan.ts";
 import { tryCommand } from "../host/command.ts";
+import { inheritedDescriptors } from "../host/descriptors.ts";
 import { withTempFolder } from "../host/temp.ts";
 import { currentUser } from "../host/user.ts";
 import { extractTar } from "../oci/extract.ts";
@@ -56,12 +57,13 @@ async function copyRoot(rootfs: Rootfs, folder: string, context: Context): Promi
 async function trace(root: string, command: string, log: string, context: Context): Promise<readonly string[]> {
   const argv = parseArgsStringToArgv(command);
   if (argv.length === 0) throw new FlixwrapError("usage", { what: "--trace needs a command" });
+  const { options, given } = confine("/proc", inheritedDescriptors());
   const sandbox = [
     "--bind",
     root,
     "/",
     ..."--dev /dev --tmpfs /tmp --unshare-net --unshare-pid --unshare-ipc".split(" "),
-    ...confinement("/proc"),
+    ...options,
   ];
   const setting = [
     "--die-with-parent",
@@ -81,7 +83,7 @@ async function trace(root: string, command: string, log: string, context: Contex
       package: "strace",
       purpose: "see what a program opens",
       timeout: 60_000,
-      third: noKeyrings(),
+      given,
       args: [...traceOptions, "-o", log, "bwrap", ...sandbox, ...setting, "--", ...argv],
     },
     context,

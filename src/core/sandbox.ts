@@ -1,17 +1,33 @@
-/** What every sandbox of an image's programs has, by whomever it is made: bwrap's options, and what it reads from descriptor 3. */
+/** What every sandbox of an image's programs has, by whomever it is made. */
+export interface Confinement {
+  /** For bwrap, before the command. */
+  readonly options: readonly string[];
+  /** What bwrap reads from its descriptors, and closes then. */
+  readonly given: ReadonlyMap<number, Uint8Array>;
+}
 
 /**
  * No capabilities (bwrap leaves all of them to the machine's root), no keyrings, no terminal of the caller's; `/proc` as
  * `place`, without the files by which uid 0 commands the machine: their modes let it, whatever its capabilities.
+ * `inherited` are the descriptors that it would have from this process' caller: none of them leads anywhere, and
+ * bwrap, which closes no other than those it is told of, reads them as further options, of which there are none.
  */
-export const confinement = (place: string): string[] => [
-  ...["--cap-drop", "ALL", "--seccomp", "3", "--new-session", "--proc", place],
-  ...["sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi"].flatMap((name) => [
-    "--ro-bind-try",
-    `/proc/${name}`,
-    `${place === "/" ? "" : place}/${name}`,
-  ]),
-];
+export const confine = (place: string, inherited: readonly number[]): Confinement => ({
+  options: [
+    ...["--cap-drop", "ALL", "--seccomp", "3", "--new-session", "--proc", place],
+    ...["sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi"].flatMap((name) => [
+      "--ro-bind-try",
+      `/proc/${name}`,
+      `${place === "/" ? "" : place}/${name}`,
+    ]),
+    ...inherited.flatMap((descriptor) => ["--args", String(descriptor)]),
+  ],
+  given: new Map([[3, noKeyrings()], ...inherited.map((descriptor) => [descriptor, new Uint8Array()] as const)]),
+});
+
+/** For a child's `stdio` after the first three: a pipe for each that is given. */
+export const pipesFor = (given: Confinement["given"]): ("pipe" | "ignore")[] =>
+  Array.from({ length: Math.max(2, ...given.keys()) - 2 }, (_, index) => (given.has(index + 3) ? "pipe" : "ignore"));
 
 /** AUDIT_ARCH_… of linux/audit.h, and the first and last number of the three calls there. */
 const machines: readonly (readonly [arch: number, first: number, last: number])[] = [
@@ -57,7 +73,7 @@ const program: readonly Instruction[] = [
  * request_key(2) and keyctl(2) do not exist inside. No namespace hides keyrings (keyrings(7)): whoever runs in a sandbox
  * has the caller's session keyring, and may read every secret in it.
  */
-export function noKeyrings(): Uint8Array {
+function noKeyrings(): Uint8Array {
   const isLittle = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
   const view = new DataView(new ArrayBuffer(program.length * 8));
   for (const [at, [code, isTrue, isFalse, value]] of program.entries()) {

@@ -4,6 +4,7 @@ import type { ExecaError, Options } from "execa";
 import { searchPath, type Context } from "../core/context.ts";
 import { defined } from "../core/defined.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
+import { pipesFor } from "../core/sandbox.ts";
 
 /** One child process: which program, what for, and what it is fed. */
 export interface Command {
@@ -15,8 +16,8 @@ export interface Command {
   readonly purpose: string;
   readonly args: readonly string[];
   readonly stdin?: Readable | Uint8Array;
-  /** What it can read from descriptor 3. */
-  readonly third?: Uint8Array;
+  /** What it can read from its descriptors beyond standard error. */
+  readonly given?: ReadonlyMap<number, Uint8Array>;
   readonly cwd?: string;
   /** Added to the fixed environment (PATH, HOME, TMPDIR, LC_ALL=C, TZ=UTC). */
   readonly env?: Readonly<Record<string, string>>;
@@ -52,7 +53,7 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
   if (context.signal.aborted) throw interrupted();
   // execa costs about 100 ms to load: only those pay who run something.
   const { execa } = await import("execa");
-  const { stdin, inherit = false } = command;
+  const { stdin, inherit = false, given = new Map() } = command;
   const options = {
     env: { ...fixedEnvironment(context), ...command.env },
     extendEnv: false,
@@ -65,17 +66,10 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
     ...(stdin !== undefined ? { input: stdin } : {}),
     // Bounded here, since execa ends a program that says more than its maxBuffer.
     buffer: false,
-    stdio: inherit
-      ? "inherit"
-      : [
-          stdin === undefined ? "ignore" : "pipe",
-          "pipe",
-          "pipe",
-          ...(command.third === undefined ? [] : ["pipe" as const]),
-        ],
+    stdio: inherit ? "inherit" : [stdin === undefined ? "ignore" : "pipe", "pipe", "pipe", ...pipesFor(given)],
   } satisfies Options;
   const child = execa(command.tool, command.args, options);
-  if (command.third !== undefined) feedThird(child.stdio[3] as Duplex, command.third);
+  for (const [descriptor, bytes] of given) feed(child.stdio[descriptor] as Duplex, bytes);
   const end = endGroupOn(child.pid === undefined || inherit ? child.pid : -child.pid, context.signal, command.timeout);
   const [stdout, stderr] = [collectTail(child.stdout), collectTail(child.stderr)];
   try {
@@ -104,7 +98,7 @@ export async function tryCommand(command: Command, context: Context): Promise<Co
   }
 }
 
-function feedThird(pipe: Duplex, bytes: Uint8Array): void {
+function feed(pipe: Duplex, bytes: Uint8Array): void {
   // It may end before it has read: its status tells.
   pipe.on("error", () => undefined);
   pipe.resume().end(bytes);

@@ -1,8 +1,9 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
-import { confinement, noKeyrings } from "../core/sandbox.ts";
+import { confine } from "../core/sandbox.ts";
 import { tryCommand } from "./command.ts";
+import { inheritedDescriptors } from "./descriptors.ts";
 import { currentUser } from "./user.ts";
 
 /** How a command runs in {@link runIsolated}. */
@@ -40,20 +41,21 @@ export async function runIsolated(
   for (const place of ["/usr", "/opt"])
     if (await isFolder(join(folder, place))) shown.push([join(folder, place), place]);
   const variables = Object.entries({ PATH: "/usr/bin:/usr/sbin:/bin", HOME: "/tmp", ...isolation.env });
+  const { options, given } = confine("/proc", inheritedDescriptors());
   return tryCommand(
     {
       tool: "bwrap",
       package: "bubblewrap",
       purpose: "run a command inside the extension",
       timeout: isolation.timeout ?? 60_000,
-      third: noKeyrings(),
+      given,
       args: [
         "--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --clearenv".split(" "),
         isolation.network === "host" ? [] : ["--unshare-net"],
         currentUser().isRoot && (await hasUserNamespaces()) ? "--unshare-user --uid 65534 --gid 65534".split(" ") : [],
         variables.flatMap(([name, value]) => ["--setenv", name, value]),
         [...shown, ...(isolation.binds ?? [])].flatMap(([from, to]) => ["--ro-bind", from, to]),
-        confinement("/proc"),
+        options,
         "--dev /dev --tmpfs /tmp --chdir / --".split(" "),
         argv,
       ].flat(),

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { searchPath, type Context } from "../core/context.ts";
 import { FlixwrapError, printable, interrupted } from "../core/errors.ts";
+import { pipesFor } from "../core/sandbox.ts";
 
 /** A program to run; `package` is Debian's, `purpose` completes "… is required to …". */
 export interface Command {
@@ -9,8 +10,8 @@ export interface Command {
   readonly purpose: string;
   readonly package: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** What it can read from descriptor 3. */
-  readonly third?: Uint8Array;
+  /** What it can read from its descriptors beyond standard error. */
+  readonly given?: ReadonlyMap<number, Uint8Array>;
 }
 
 export interface Ended {
@@ -61,21 +62,21 @@ export async function* childOutput(
 }
 
 function start(
-  { argv: [program, ...args], purpose, package: debian, env, third }: Command,
+  { argv: [program, ...args], purpose, package: debian, env, given = new Map() }: Command,
   context: Context,
   stdin: "ignore" | "pipe",
 ): { child: ChildProcess; ended: Promise<number> } {
   const child = spawn(program!, args, {
-    stdio: [stdin, "pipe", "pipe", ...(third === undefined ? [] : ["pipe" as const])],
+    stdio: [stdin, "pipe", "pipe", ...pipesFor(given)],
     env: { PATH: searchPath(context.env, "/usr/sbin:/usr/bin:/sbin:/bin"), LC_ALL: "C", ...env },
     signal: context.signal,
     killSignal: "SIGKILL",
   });
-  if (third !== undefined) {
-    const pipe = child.stdio[3] as Duplex;
+  for (const [descriptor, bytes] of given) {
+    const pipe = child.stdio[descriptor] as Duplex;
     // It may end before it has read: its status tells.
     pipe.on("error", () => undefined);
-    pipe.resume().end(third);
+    pipe.resume().end(bytes);
   }
   const ended = new Promise<number>((resolve, reject) => {
     child.once("error", (cause: NodeJS.ErrnoException) => {

@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, printable } from "../core/errors.ts";
-import { confinement, noKeyrings } from "../core/sandbox.ts";
+import { confine, type Confinement } from "../core/sandbox.ts";
 import { baseName, parentOf, rootPath, type RootPath } from "../core/paths.ts";
+import { inheritedDescriptors } from "../host/descriptors.ts";
 import { spool } from "./archive.ts";
 import { childPath } from "./backed-rootfs.ts";
 import type { Cache } from "./cache.ts";
@@ -64,8 +65,9 @@ export async function runInRoot(rootfs: Rootfs, options: RunOptions): Promise<Ch
       enter: privilege.enter,
     });
     const setting = prepare(rootfs, work, privilege, options);
-    const enter = [...(await emulate(rootfs, privilege, context)), ...sandbox(setting, work, options)];
-    for (const command of options.commands) await runCommand(enter, command, context);
+    const confinement = confine(setting.folders.proc, inheritedDescriptors());
+    const enter = [...(await emulate(rootfs, privilege, context)), ...sandbox(setting, work, confinement, options)];
+    for (const command of options.commands) await runCommand([...enter, command], confinement, context);
     return await collect(rootfs, setting, work, privilege, options);
   } catch (error) {
     throw error instanceof FlixwrapError ? error : runError((error as Error).message, { cause: error });
@@ -147,7 +149,7 @@ const capabilities =
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** bubblewrap: pivot_root, own processes, devices and /proc; everything dies with it, and it dies with us. */
-function sandbox({ files, folders }: Setting, work: string, options: RunOptions): string[] {
+function sandbox({ files, folders }: Setting, work: string, confinement: Confinement, options: RunOptions): string[] {
   const { env: own } = options.context;
   const proxies = Object.entries(own).filter(([name]) => /^(https?|ftp|no|all)_proxy$/i.test(name));
   const env = new Map([
@@ -163,7 +165,7 @@ function sandbox({ files, folders }: Setting, work: string, options: RunOptions)
     ..."--unshare-ipc --unshare-pid --unshare-uts --die-with-parent --clearenv".split(" "),
     ...(options.network === "none" ? ["--unshare-net"] : []),
     ...[...env].filter(([name]) => name !== "").flatMap(([name, value]) => ["--setenv", name, value]),
-    ...["--bind", join(work, "root"), "/", "--dev", folders.dev, ...confinement(folders.proc)],
+    ...["--bind", join(work, "root"), "/", "--dev", folders.dev, ...confinement.options],
     ...capabilities.split(",").flatMap((name) => ["--cap-add", `CAP_${name.toUpperCase()}`]),
     ...["--bind", join(work, "tmp"), folders.tmp],
     ...files.flatMap(([source, place]) => ["--ro-bind", source, place]),
@@ -171,10 +173,9 @@ function sandbox({ files, folders }: Setting, work: string, options: RunOptions)
   ];
 }
 
-async function runCommand(enter: readonly string[], command: string, context: Context): Promise<void> {
-  const listening = listen(command, context);
-  const argv = [...enter, command];
-  const what = { argv, purpose: "run commands inside an image", package: "bubblewrap", third: noKeyrings() };
+async function runCommand(argv: readonly string[], { given }: Confinement, context: Context): Promise<void> {
+  const listening = listen(argv.at(-1)!, context);
+  const what = { argv, purpose: "run commands inside an image", package: "bubblewrap", given };
   const { status } = await runChild(what, context, { onLine: listening.onLine });
   if (status !== 0) throw listening.failed(status);
 }

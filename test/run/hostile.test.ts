@@ -132,16 +132,21 @@ int main(void) {
   told("core_pattern", open("/proc/sys/kernel/core_pattern", O_WRONLY));
   told("sysrq", open("/proc/sysrq-trigger", O_WRONLY));
   told("mount", mount("x", "/tmp", "tmpfs", 0, 0));
+  for (int each = 3; each < 1024; each++)
+    if (fcntl(each, F_GETFD) >= 0) told("descriptor", each);
   puts("end");
   return possible;
 }`;
-  /** Starts a program with a secret in its session keyring. */
+  /** Starts a program with a secret in its session keyring, and with descriptors beside the usual. */
   const keeper = `
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 int main(int count, char **words) {
   syscall(SYS_keyctl, 1, 0);
   syscall(SYS_add_key, "user", "flixwrap-test", "hunter2", 7L, -3);
+  int secret = open("/etc/shadow", O_RDONLY);
+  dup2(secret, 7), dup2(secret, 30), dup2(secret, 31), dup2(secret, 500);
   return count > 1 ? execvp(words[1], words + 1) : 1;
 }`;
   const root = folder({ "usr/x": "", "tmp/x": "", "dev/x": "", "proc/x": "", "etc/x": "", "bin/x": "" });
@@ -155,24 +160,27 @@ int main(int count, char **words) {
     ["--smoke", "the extension"],
     ["--run", "the image"],
     ["--trace", "the image, watched"],
-  ])("by %s (inside %s) commands nothing of the machine's, and reads no key of the user's", (option) => {
-    const words = [
-      "flix",
-      "--cache-dir",
-      join(work, "cache-run"),
-      option,
-      "/usr/bin/probe",
-      "-o",
-      join(work, "probe.raw"),
-    ];
-    const { status, stdout, stderr } = flixwrap([...words, `dir:${root}`, "probe", "/usr/bin/probe"], {
-      prefix: [join(work, "keeper")],
-    });
-    expect({ status, stderr }).toMatchObject({ status: 0 });
-    // What is only watched may fail; that is told.
-    expect(`${stdout}${stderr}`).not.toMatch(/POSSIBLE|hunter2|ends with status/);
-    if (option !== "--trace") expect(stderr).toMatch(/keyring: .*core_pattern: .*sysrq: .*mount: .*end/);
-  });
+  ])(
+    "by %s (inside %s) commands nothing of the machine's, and reads no key and no descriptor of the user's",
+    (option) => {
+      const words = [
+        "flix",
+        "--cache-dir",
+        join(work, "cache-run"),
+        option,
+        "/usr/bin/probe",
+        "-o",
+        join(work, "probe.raw"),
+      ];
+      const { status, stdout, stderr } = flixwrap([...words, `dir:${root}`, "probe", "/usr/bin/probe"], {
+        prefix: [join(work, "keeper")],
+      });
+      expect({ status, stderr }).toMatchObject({ status: 0 });
+      // What is only watched may fail; that is told.
+      expect(`${stdout}${stderr}`).not.toMatch(/POSSIBLE|hunter2|ends with status/);
+      if (option !== "--trace") expect(stderr).toMatch(/keyring: .*core_pattern: .*sysrq: .*mount: .*end/);
+    },
+  );
 });
 
 describe("the terminal", () => {
