@@ -9,7 +9,7 @@ import { withLock } from "../oci/cache-lock.ts";
 import { makeFolders } from "../oci/make-folders.ts";
 import { type CachedFile, hashFile, sizeOf, writeWhole } from "./cached-files.ts";
 import { attempt, authorization, found, notOffline, type Run } from "./exchange.ts";
-import { steadyChunks } from "../oci/steady.ts";
+import { steadyChunks } from "../oci/network/steady.ts";
 import { type Answer, get, idleLimit, networkError } from "./http.ts";
 
 export interface Artifact {

@@ -1,6 +1,6 @@
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { Passing, parseRetryAfter, startRetries } from "../oci/retry.ts";
+import { Passing, parseRetryAfter, startRetries } from "../oci/network/retry.ts";
 import type { DownloadCache } from "./cached-files.ts";
 import type { Answer } from "./http.ts";
 import { type Mirror, mirrorAddress } from "./mirrors.ts";

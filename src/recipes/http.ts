@@ -3,9 +3,9 @@ import https from "node:https";
 import { connect as connectTls } from "node:tls";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
-import { NEVER, PUBLIC, type Reach } from "../oci/address.ts";
-import { findProxy, openTunnel, proxyHeaders } from "../oci/proxy.ts";
-import { guardedLookup, reachOfHost, refuseAddress } from "../oci/reach.ts";
+import { NEVER, PUBLIC, type Reach } from "../oci/network/address.ts";
+import { findProxy, openTunnel, proxyHeaders } from "../oci/network/proxy.ts";
+import { guardedLookup, reachOfHost, refuseAddress } from "../oci/network/reach.ts";
 
 /** One answer; `body` must be read or destroyed. */
 export interface Answer {

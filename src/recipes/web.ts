@@ -7,7 +7,7 @@ import { makeFolders } from "../oci/make-folders.ts";
 import { openDownloadCache, writeWhole } from "./cached-files.ts";
 import { type Artifact, type Digest, fetchArtifact } from "./download.ts";
 import { attempt, authorization, found, notOffline, type Run } from "./exchange.ts";
-import { steadyChunks } from "../oci/steady.ts";
+import { steadyChunks } from "../oci/network/steady.ts";
 import { type Answer, get, idleLimit, networkError } from "./http.ts";
 import type { Mirror } from "./mirrors.ts";
 

@@ -1,11 +1,11 @@
 import http from "node:http";
-import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import type { Context } from "../../core/context.ts";
+import { FlixwrapError } from "../../core/errors.ts";
 import type { Reach } from "./address.ts";
 import { findProxy, proxyHeaders } from "./proxy.ts";
 import { guardedLookup, refuseAddress } from "./reach.ts";
 import { steadyChunks } from "./steady.ts";
-import type { Trust } from "./trust.ts";
+import type { Trust } from "../registry/trust.ts";
 
 /**
  * One HTTP exchange over node:http and node:https; global `fetch` would cost 150 ms at its first use.

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { findProxy } from "../../../src/oci/proxy.ts";
+import { findProxy } from "../../../../src/oci/network/proxy.ts";
 
 test.each([
   [{ https_proxy: "http://p:1" }, "https://a.org/", "http://p:1/"],

@@ -1,7 +1,7 @@
 import { lookup as dnsLookup } from "node:dns";
 import { lookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError } from "../../core/errors.ts";
 import { NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
 
 /** A URL's host that is an address itself. @throws FlixwrapError `oci-forbidden-address` beyond `reach`. */

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { LOOPBACK, NEVER, PRIVATE, PUBLIC, reachOf, type Reach } from "../../../src/oci/address.ts";
+import { LOOPBACK, NEVER, PRIVATE, PUBLIC, reachOf, type Reach } from "../../../../src/oci/network/address.ts";
 
 it.each<[string, Reach]>([
   ["8.8.8.8", PUBLIC],

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
-import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import type { Context } from "../../core/context.ts";
+import { FlixwrapError } from "../../core/errors.ts";
 
 /** What a registry's certificate is checked with, and what we show of ourselves. */
 export interface Trust {

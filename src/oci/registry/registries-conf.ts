@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
-import { parseReference, type RegistryReference } from "./reference.ts";
+import type { Context } from "../../core/context.ts";
+import { FlixwrapError } from "../../core/errors.ts";
+import { parseReference, type RegistryReference } from "../reference.ts";
 
 /** Where an image may really be read from. */
 export interface PullSource {

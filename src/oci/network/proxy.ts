@@ -1,7 +1,7 @@
 import http from "node:http";
 import { BlockList, isIP, isIPv6, type Socket } from "node:net";
-import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import type { Context } from "../../core/context.ts";
+import { FlixwrapError } from "../../core/errors.ts";
 
 /**
  * The proxy for a URL by the usual variables (as curl and Go read them): `https_proxy`, `http_proxy`, `all_proxy`,

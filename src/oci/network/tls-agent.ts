@@ -1,9 +1,9 @@
 import { Agent, type AgentOptions, type RequestOptions } from "node:https";
 import type { Duplex } from "node:stream";
 import { connect, type ConnectionOptions } from "node:tls";
-import { defined } from "../core/defined.ts";
+import { defined } from "../../core/defined.ts";
 import { openTunnel } from "./proxy.ts";
-import type { Trust } from "./trust.ts";
+import type { Trust } from "../registry/trust.ts";
 
 /** Loaded with the first https URL only: node:tls and its certificates take their time. */
 export function tlsAgent(options: {

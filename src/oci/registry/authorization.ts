@@ -1,8 +1,8 @@
-import { FlixwrapError } from "../core/errors.ts";
+import { FlixwrapError } from "../../core/errors.ts";
 import { parseChallenges, type Challenge } from "./challenge.ts";
 import type { Credentials } from "./credentials.ts";
-import { discard, readBody, type HttpAnswer, type HttpClient } from "./http.ts";
-import type { Reach } from "./address.ts";
+import { discard, readBody, type HttpAnswer, type HttpClient } from "../network/http.ts";
+import type { Reach } from "../network/address.ts";
 
 /** Who we are to one registry, for reading one repository. */
 export interface Authorization {

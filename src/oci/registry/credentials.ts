@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
-import type { RegistryReference } from "./reference.ts";
-import { currentUser } from "../host/user.ts";
+import type { Context } from "../../core/context.ts";
+import { FlixwrapError } from "../../core/errors.ts";
+import type { RegistryReference } from "../reference.ts";
+import { currentUser } from "../../host/user.ts";
 
 /** What to say who we are with: a password, or a token that buys tokens. */
 export type Credentials =

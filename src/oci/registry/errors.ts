@@ -1,6 +1,6 @@
-import { FlixwrapError, printable } from "../core/errors.ts";
-import { readBody, type HttpAnswer } from "./http.ts";
-import { Passing } from "./retry.ts";
+import { FlixwrapError, printable } from "../../core/errors.ts";
+import { readBody, type HttpAnswer } from "../network/http.ts";
+import { Passing } from "../network/retry.ts";
 
 /** Bytes of a refusal that are looked at. */
 const MAX_PROBLEM = 64 << 10;
