@@ -5,7 +5,7 @@ import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
 import { NEVER, PUBLIC, type Reach } from "../oci/network/address.ts";
 import { findProxy, openTunnel, proxyHeaders } from "../oci/network/proxy.ts";
-import { guardedLookup, reachOfHost, refuseAddress } from "../oci/network/reach.ts";
+import { guardedLookup, reachOfHost, reachOfPeer, refuseAddress } from "../oci/network/reach.ts";
 
 /** One answer; `body` must be read or destroyed. */
 export interface Answer {
@@ -31,7 +31,6 @@ export async function get(
   context: Context,
 ): Promise<Answer> {
   let url = parseAddress(address);
-  const { hostname } = url;
   let sent = headers;
   let reach: Reach = NEVER;
   for (let hop = 0; hop <= mostRedirects; hop++) {
@@ -40,6 +39,11 @@ export async function get(
     const location = body.headers.location;
     if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
       return { status, headers: body.headers, body, address: url.href };
+    }
+    // Whoever has sent us is the measure, not what his name leads to later.
+    if (hop === 0) {
+      const isDirect = findProxy(url, context.env) === undefined;
+      reach = isDirect ? reachOfPeer(body.socket) : ((await reachOfHost(url.hostname)) ?? PUBLIC);
     }
     body.destroy();
     const next = parseAddress(location, url);
@@ -53,7 +57,6 @@ export async function get(
     if (next.host !== url.host) {
       sent = Object.fromEntries(Object.entries(sent).filter(([name]) => name !== "authorization"));
     }
-    if (next.hostname !== hostname && reach === NEVER) reach = (await reachOfHost(hostname)) ?? PUBLIC;
     url = next;
   }
   throw new FlixwrapError("recipe-redirect", { what: `more than ${mostRedirects} redirects`, where: address });

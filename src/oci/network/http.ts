@@ -3,7 +3,7 @@ import type { Context } from "../../core/context.ts";
 import { FlixwrapError } from "../../core/errors.ts";
 import type { Reach } from "./address.ts";
 import { findProxy, proxyHeaders } from "./proxy.ts";
-import { guardedLookup, refuseAddress } from "./reach.ts";
+import { guardedLookup, reachOfPeer, refuseAddress } from "./reach.ts";
 import { steadyChunks } from "./steady.ts";
 import type { Trust } from "../registry/trust.ts";
 
@@ -25,6 +25,8 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
   readonly body: http.IncomingMessage;
+  /** How far inside the server stands that has answered; undefined behind a proxy. */
+  readonly from: Reach | undefined;
   /** Milliseconds without a byte, or with hardly any, after which the body is given up. */
   readonly stall: number;
 }
@@ -51,8 +53,7 @@ const SOCKETS = 8;
 export function openHttp(options: HttpOptions): HttpClient {
   const agents = new Map<string, http.Agent>();
   const timeout = options.stall ?? STALL;
-  const agentFor = async (url: URL): Promise<http.Agent> => {
-    const proxy = url.protocol === "https:" ? findProxy(url, options.env) : undefined;
+  const agentFor = async (url: URL, proxy: URL | undefined): Promise<http.Agent> => {
     const key = `${url.protocol} ${proxy?.href ?? ""}`;
     const known = agents.get(key);
     if (known !== undefined) return known;
@@ -66,15 +67,14 @@ export function openHttp(options: HttpOptions): HttpClient {
   return {
     async send(url, request) {
       refuseAddress(url.hostname, request.reach);
-      const agent = await agentFor(url);
-      const proxy = url.protocol === "http:" ? findProxy(url, options.env) : undefined;
+      const proxy = findProxy(url, options.env);
+      const agent = await agentFor(url, proxy);
       const start = url.protocol === "http:" ? http.request : (await import("node:https")).request;
-      const viaProxy = proxy && {
-        hostname: proxy.hostname,
-        port: proxy.port || 80,
-        path: url.href,
-        headers: proxyHeaders(proxy),
-      };
+      // With TLS it is the agent's business.
+      const viaProxy =
+        url.protocol === "http:" && proxy !== undefined
+          ? { hostname: proxy.hostname, port: proxy.port || 80, path: url.href, headers: proxyHeaders(proxy) }
+          : undefined;
       return await new Promise<HttpAnswer>((resolve, reject) => {
         let received: http.IncomingMessage | undefined;
         const sent = start(
@@ -91,7 +91,8 @@ export function openHttp(options: HttpOptions): HttpClient {
           },
           (body) => {
             received = body;
-            resolve({ url, status: body.statusCode ?? 0, headers: body.headers, body, stall: timeout });
+            const from = proxy === undefined ? reachOfPeer(body.socket) : undefined;
+            resolve({ url, status: body.statusCode ?? 0, headers: body.headers, body, from, stall: timeout });
           },
         );
         sent.once("error", reject);

@@ -1,6 +1,6 @@
 import { lookup as dnsLookup } from "node:dns";
 import { lookup } from "node:dns/promises";
-import { isIP, type LookupFunction } from "node:net";
+import { isIP, type LookupFunction, type Socket } from "node:net";
 import { FlixwrapError } from "../../core/errors.ts";
 import { NEVER, PUBLIC, reachOf, type Reach } from "./address.ts";
 
@@ -10,17 +10,27 @@ export function refuseAddress(host: string, reach: Reach): void {
   if (isIP(bare) !== 0 && reachOf(bare) > reach) throw forbidden(host);
 }
 
-/** For a request: checks what a name really leads to, at the moment of connecting. */
+/**
+ * For a request: the addresses that a name leads to at the moment of connecting, without those beyond `reach`. The
+ * connection is made to one of these very addresses, so that no second answer counts.
+ */
 export const guardedLookup =
   (reach: Reach): LookupFunction =>
   (host, lookupOptions, callback) => {
     dnsLookup(host, { ...lookupOptions, all: true }, (error, addresses) => {
-      const refused = error === null && addresses.some(({ address }) => reachOf(address) > reach);
-      if (error !== null || refused) callback(error ?? forbidden(host), "", 0);
-      else if (lookupOptions.all) callback(null, addresses);
-      else callback(null, addresses[0]!.address, addresses[0]!.family);
+      const allowed = error === null ? addresses.filter(({ address }) => reachOf(address) <= reach) : [];
+      if (allowed.length === 0) callback(error ?? forbidden(host), "", 0);
+      else if (lookupOptions.all) callback(null, allowed);
+      else callback(null, allowed[0]!.address, allowed[0]!.family);
     });
   };
+
+/** How far inside the server stands that answers, and so may send us: its name may lead elsewhere by now. */
+export function reachOfPeer({ remoteAddress }: Socket): Reach {
+  // Gone already: nothing is known of it.
+  const reach = remoteAddress === undefined ? PUBLIC : reachOf(remoteAddress);
+  return reach === NEVER ? PUBLIC : reach;
+}
 
 const forbidden = (host: string): FlixwrapError & NodeJS.ErrnoException =>
   new FlixwrapError("oci-forbidden-address", {

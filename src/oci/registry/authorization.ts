@@ -20,7 +20,7 @@ export interface AuthorizationOptions {
   readonly repository: string;
   /** Called at most once, and only when the server asks who we are. */
   readonly credentials: () => Promise<Credentials | undefined>;
-  readonly reach: Reach;
+  readonly reach: () => Reach;
   /** Whether secrets may travel over plain HTTP. */
   readonly insecure: boolean;
   readonly signal: AbortSignal;
@@ -76,7 +76,7 @@ async function fetchToken(
   const realm = parseRealm(parameters.realm!, options.insecure);
   const scope = parameters.scope ?? `repository:${options.repository}:pull`;
   const service = parameters.service === undefined ? {} : { service: parameters.service };
-  const send = { reach: options.reach, signal: options.signal };
+  const send = { reach: options.reach(), signal: options.signal };
   let answer: HttpAnswer;
   if (credentials?.kind === "identity") {
     const form = { grant_type: "refresh_token", client_id: "flixwrap", refresh_token: credentials.token };

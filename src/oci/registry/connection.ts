@@ -73,15 +73,17 @@ export async function openConnection(
     env: context.env,
     ...defined({ stall: options.stall }),
   });
-  const { base, reach, ownReach } = await findEndpoint(reference.registry, options, (url, most) =>
+  const found = await findEndpoint(reference.registry, options, (url, most) =>
     client.send(url, { reach: most, signal }),
   );
+  const { base, ownReach } = found;
+  let { reach } = found;
   const insecure = base.protocol === "http:" || options.tlsVerify === false;
   const authorization = openAuthorization({
     http: client,
     repository: reference.repository,
     credentials: async () => given ?? (await findCredentials(reference, context)),
-    reach,
+    reach: () => reach,
     insecure,
     signal,
   });
@@ -103,7 +105,9 @@ export async function openConnection(
           reach: target.hostname === base.hostname ? ownReach : reach,
           signal,
         });
-        const { status, headers: received } = answer;
+        const { status, headers: received, from } = answer;
+        // Its name may have told more addresses than the one that answers, or others before.
+        if (own && from !== undefined && from < reach) reach = from;
         if (status === 200 || status === 206) return answer;
         if (REDIRECTS.includes(status) && received.location !== undefined) {
           discard(answer);
