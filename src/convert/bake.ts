@@ -2,7 +2,7 @@ import { dirname, join } from "node:path";
 import type { Context } from "../core/context.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
 import { parseNotes } from "../extension/release.ts";
-import { usualCacheFolder } from "../oci/cache.ts";
+import { usualCacheFolder } from "../oci/cache/folder.ts";
 import {
   finishRecipe,
   mergeLocks,

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import type { ByteSource } from "../core/bytes.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import type { Cache } from "./cache.ts";
+import type { Cache } from "./cache/cache.ts";
 import { decompress, sniffCompression } from "./decompress.ts";
 import { boundExpansion } from "./expansion.ts";
 import { descriptorSource } from "./file-source.ts";

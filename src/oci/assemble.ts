@@ -1,7 +1,7 @@
 import { closeSync } from "node:fs";
 import type { ByteSource } from "../core/bytes.ts";
 import type { Context } from "../core/context.ts";
-import type { Cache } from "./cache.ts";
+import type { Cache } from "./cache/cache.ts";
 import { decompress } from "./decompress.ts";
 import type { Digest } from "./digest.ts";
 import { boundExpansion } from "./expansion.ts";

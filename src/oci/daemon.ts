@@ -2,7 +2,7 @@ import type Docker from "dockerode";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { openArchiveStream, type OpenedArchive } from "./archive.ts";
-import type { Cache } from "./cache.ts";
+import type { Cache } from "./cache/cache.ts";
 import { findEndpoint, type Engine } from "./daemon-endpoint.ts";
 import { parseDigest } from "./digest.ts";
 import { readDockerArchive } from "./docker-archive.ts";

@@ -1,5 +1,5 @@
 /** Public API: any OCI image as a read-only root file system. `flixwrap/oci`. */
-export { usualCacheFolder } from "./cache.ts";
+export { usualCacheFolder } from "./cache/folder.ts";
 export {
   type CacheEntry,
   listCache,
@@ -7,7 +7,7 @@ export {
   type PruneOptions,
   type Verification,
   verifyCache,
-} from "./cache-upkeep.ts";
+} from "./cache/upkeep.ts";
 export { openFolder } from "./folder-rootfs.ts";
 export { type Image, openImage, type OpenedImage, type OpenOptions } from "./image.ts";
 export type { ImageConfig } from "./manifest.ts";

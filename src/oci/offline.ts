@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { FlixwrapError } from "../core/errors.ts";
-import type { Cache } from "./cache.ts";
+import type { Cache } from "./cache/cache.ts";
 import { wordReference, type RegistryReference } from "./reference.ts";
 import type { ImageStore } from "./store.ts";
 

@@ -1,7 +1,7 @@
 import { arch } from "node:os";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import type { Cache } from "./cache.ts";
+import type { Cache } from "./cache/cache.ts";
 import { digestMismatch, digestOf, type Digest } from "./digest.ts";
 import {
   choosePlatform,

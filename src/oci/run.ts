@@ -8,7 +8,7 @@ import { baseName, parentOf, rootPath, type RootPath } from "../core/paths.ts";
 import { inheritedDescriptors } from "../host/descriptors.ts";
 import { spool } from "./archive.ts";
 import { childPath } from "./backed-rootfs.ts";
-import type { Cache } from "./cache.ts";
+import type { Cache } from "./cache/cache.ts";
 import { childOutput, runChild, type Ended } from "./child.ts";
 import { extractTar } from "./extract.ts";
 import type { Engine } from "./daemon-endpoint.ts";

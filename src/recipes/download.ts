@@ -5,7 +5,7 @@ import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { withLock } from "../oci/cache-lock.ts";
+import { withLock } from "../oci/cache/lock.ts";
 import { makeFolders } from "../oci/make-folders.ts";
 import { type CachedFile, hashFile, sizeOf, writeWhole } from "./cached-files.ts";
 import { attempt, authorization, found, notOffline, type Run } from "./exchange.ts";

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { accessSync, constants, readFileSync } from "node:fs";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
-import { cacheError } from "../oci/cache.ts";
+import { cacheError } from "../oci/cache/errors.ts";
 import { makeFolders } from "../oci/make-folders.ts";
 import { openDownloadCache, writeWhole } from "./cached-files.ts";
 import { type Artifact, type Digest, fetchArtifact } from "./download.ts";

@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { findArchitecture } from "../../src/core/architectures.ts";
 import { quietContext } from "../../src/core/context.ts";
-import { listCache, pruneCache, verifyCache } from "../../src/oci/cache-upkeep.ts";
+import { listCache, pruneCache, verifyCache } from "../../src/oci/cache/upkeep.ts";
 import { openImage } from "../../src/oci/image.ts";
 import { parseReference } from "../../src/oci/reference.ts";
 import { openImages } from "../../src/recipes/open-images.ts";

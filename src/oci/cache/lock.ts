@@ -1,7 +1,7 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isAlive, ownToken } from "../host/process-token.ts";
+import { isAlive, ownToken } from "../../host/process-token.ts";
 
 /** Milliseconds between two looks at somebody else's lock. */
 const POLL = 50;

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import type { Digest } from "../../../src/oci/digest.ts";
-import { checkDigestInThread } from "../../../src/oci/hash-thread.ts";
+import type { Digest } from "../../../../src/oci/digest.ts";
+import { checkDigestInThread } from "../../../../src/oci/cache/hash-thread.ts";
 
 /** Many chunks of every size, more than the thread takes ahead, and one larger than a piece of its memory. */
 const chunks = [1, 0, 70_000, 1 << 20, 3_000_001, ...Array.from({ length: 40 }, (_, n) => n * 1000)].map((size) =>

@@ -1,12 +1,14 @@
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { Context } from "../core/context.ts";
-import { interrupted } from "../core/errors.ts";
-import { hasDigest, openCache, sealOf, VERSION } from "./cache.ts";
-import { parseDigest, type Digest } from "./digest.ts";
-import { descriptorSource } from "./file-source.ts";
-import { encodeIndex, INDEX_VERSION } from "./layer-index.ts";
-import { readTar } from "./tar.ts";
+import type { Context } from "../../core/context.ts";
+import { interrupted } from "../../core/errors.ts";
+import { openCache } from "./cache.ts";
+import { VERSION } from "./folder.ts";
+import { hasDigest, isSealed } from "./seal.ts";
+import { parseDigest, type Digest } from "../digest.ts";
+import { descriptorSource } from "../file-source.ts";
+import { encodeIndex, INDEX_VERSION } from "../layer-index.ts";
+import { readTar } from "../tar.ts";
 
 /** One file of the cache. */
 export interface CacheEntry {
@@ -112,7 +114,7 @@ async function isIntact({ kind, path, digest }: CacheEntry): Promise<boolean> {
   // Another process may have removed it meanwhile.
   if (stat === undefined) return true;
   if (kind === "blob") return await hasDigest(path, digest);
-  if (stat.mtimeMs !== sealOf(stat.size) * 1000) return false;
+  if (!isSealed(stat)) return false;
   return kind === "layer" ? await hasDigest(path, digest) : isIndexOf(path);
 }
 

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
-import { digestMismatch, splitDigest, type Digest, type DigestCheck } from "./digest.ts";
-import { CHUNK } from "./file-source.ts";
+import { digestMismatch, splitDigest, type Digest, type DigestCheck } from "../digest.ts";
+import { CHUNK } from "../file-source.ts";
 
 /** A running digest whose work is done by another thread; `update` waits when that one falls behind. */
 export interface ThreadedCheck {
