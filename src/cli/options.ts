@@ -228,7 +228,7 @@ export const publishOptions = grouped("Beside the output:", [
   },
   {
     flags: "--best-before <date>",
-    help: "the day (2027-01-31) after which clients warn that SHA256SUMS.NAME is stale",
+    help: "the day (2027-01-31) from which on systemd-sysupdate refuses SHA256SUMS.NAME as stale (since systemd 260; older ones pass over it)",
   },
   { flags: "--butane", help: "NAME.butane.yaml, which installs it on Flatcar; needs --update-url" },
   { flags: "--sbom", help: "NAME.spdx.json and NAME.cdx.json: the packages whose files are shipped" },
@@ -475,7 +475,10 @@ export const skeletonOptions: readonly OptionRow[] = [
 /** `index` */
 export const indexOptions: readonly OptionRow[] = [
   { flags: "--url <url>", help: "where the server offers the folder; without it no update definitions are written" },
-  { flags: "--best-before <date>", help: "the day after which clients warn that the index is stale: 2027-01-31" },
+  {
+    flags: "--best-before <date>",
+    help: "the day (2027-01-31) from which on systemd-sysupdate refuses the index as stale (since systemd 260; older ones pass over it)",
+  },
   { flags: "--gpg-key <key>", help: "sign the checksum files with this key of GnuPG" },
 ];
 

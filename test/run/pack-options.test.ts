@@ -137,6 +137,7 @@ describe("wrong use is one line, before anything is written", () => {
     [["--update-url", "https://e.org/", "--update-pattern", "x.raw"], 1, /got x\.raw, wanted a file name with @v/],
     [["--update-url", "https://e.org/", "--update-link", "x"], 1, /got x, wanted an absolute path/],
     [["--best-before", "tomorrow"], 1, /no day \(YYYY-MM-DD\).*tomorrow/],
+    [["--best-before", "2027-02-30"], 1, /no day \(YYYY-MM-DD\).*2027-02-30/],
     [["--release-field", "lower=x"], 1, /got lower=x, wanted KEY=VALUE/],
     [["--release-field", "ARCHITECTURE=arm64"], 1, /has an option of its own/],
     [["--arch", "z80"], 2, /'z80' is invalid/],

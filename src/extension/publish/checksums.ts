@@ -6,12 +6,12 @@ export interface Checksum {
   readonly sha256: string;
 }
 
-/** The digest of nothing: what a BEST-BEFORE line carries (systemd-sysupdate(8), 260). */
+/** The digest of nothing: what a BEST-BEFORE line carries (systemd-sysupdate of 260: systemd#40393). */
 const ofNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /**
  * A SHA256SUMS file: sorted, each name once, names without folders (a slash makes systemd-sysupdate refuse the
- * whole file). `bestBefore` (`2027-01-31`) is the day after which clients warn that the index is stale.
+ * whole file). `bestBefore` (`2027-01-31`) is the day that at its beginning, in UTC, makes the index stale: clients refuse it.
  * @throws FlixwrapError `pack-checksums`.
  */
 export function formatChecksums(files: readonly Checksum[], bestBefore?: string): string {
@@ -27,12 +27,17 @@ export function formatChecksums(files: readonly Checksum[], bestBefore?: string)
     lines.set(name, sha256);
   }
   if (bestBefore !== undefined) {
-    if (!/^\d{4}-\d{2}-\d{2}$/.test(bestBefore) || Number.isNaN(Date.parse(bestBefore)))
-      refuse(bestBefore, "no day (YYYY-MM-DD)");
+    if (!isDay(bestBefore)) refuse(bestBefore, "no day (YYYY-MM-DD)");
     lines.set(`BEST-BEFORE-${bestBefore}`, ofNothing);
   }
   const sorted = [...lines].sort(([a], [b]) => (a < b ? -1 : 1));
   return sorted.map(([name, sha256]) => `${sha256}  ${name}\n`).join("");
+}
+
+function isDay(text: string): boolean {
+  const time = /^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(text) : Number.NaN;
+  // 30 February is the 2 March to JavaScript, and nothing to systemd, which passes over it.
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(text);
 }
 
 /** Reads what {@link formatChecksums} and sha256sum write; undefined for any other text. */

@@ -31,7 +31,7 @@ describe("SHA256SUMS", () => {
     );
   });
 
-  test("has the day after which it is stale, with the digest of nothing", () => {
+  test("has the day that makes it stale, with the digest of nothing", () => {
     const [, line] = formatChecksums([{ name: "A.raw", sha256: sha("") }], "2027-01-31").split("\n");
     expect(line).toBe(`${sha("")}  BEST-BEFORE-2027-01-31`);
   });
