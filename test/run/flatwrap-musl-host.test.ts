@@ -1,8 +1,8 @@
-import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
-import { scratch } from "../support/program.ts";
+import { scratch, sh } from "../support/program.ts";
 import { addBubblewrap, makeMuslRoot } from "../support/musl-root.ts";
 import { compile, makeRoot, modes, openToAll, readReport, runIn, stage, user } from "./flatwrap-world.ts";
 
@@ -12,6 +12,15 @@ const tree = join(folder, "tree");
 const terminal = join(folder, "terminal");
 /** The packages of flatwrap-merged.test.ts, whose root is used again. */
 const programs = ["htop", "python3-minimal", "git", "nginx-light", "vim-tiny", "perl-base", "dash", "ncurses-base"];
+
+/** A program of the root that needs a library of the root, both for musl. */
+function buildLinked(image: string): void {
+  const work = scratch();
+  writeFileSync(join(work, "own.c"), "int own(void) { return 7; }\n");
+  writeFileSync(join(work, "main.c"), "int own(void);\nint main(void) { return own(); }\n");
+  sh(`musl-gcc -shared -fPIC -Wl,-soname,libown.so.1 -o ${image}/usr/lib/libown.so.1 own.c`, { cwd: work });
+  sh(`musl-gcc -o ${image}/usr/bin/linked main.c ${image}/usr/lib/libown.so.1`, { cwd: work });
+}
 
 /** Runs in a root that is the given folder, with this machine's kernel interfaces. */
 const onHost = (host: string): readonly string[] =>
@@ -40,7 +49,12 @@ describe("a host that has only busybox and musl, and neither /home nor /opt (Y04
     const image = join(folder, "musl-image");
     makeMuslRoot(image);
     writeFileSync(join(image, "usr/bin/greet"), '#!/bin/sh\necho "hello $1 from $0"\n', { mode: 0o755 });
-    const applets = ["/bin/busybox:/opt/m/busybox", "/bin/cat:/opt/m/cat", "/usr/bin/greet:/opt/m/greet"];
+    const applied = ["busybox", "cat", "greet", "linked"];
+    const applets = applied.map((name) => `/usr/bin/${name}:/opt/m/${name}`);
+    // Needs a library of its own, where its loader looks by itself; the host's musl looks elsewhere.
+    buildLinked(image);
+    const loader = readdirSync(join(host, "usr/lib")).find((name) => name.startsWith("ld-musl-"))!;
+    writeFileSync(join(host, "etc", loader.replace(/\.so\.1$/, ".path")), "/usr/lib/of-the-host\n");
     const musl = await stage(image, join(folder, "musl"), applets, {}, "musl");
     for (const part of ["usr", "opt"]) {
       cpSync(join(musl, part), join(host, part), { recursive: true, verbatimSymlinks: true });
@@ -68,6 +82,10 @@ describe("a host that has only busybox and musl, and neither /home nor /opt (Y04
         gid: isUser ? [user.gid, user.gid] : [0, 0],
       });
       expect(stdout).toMatch(/\/dev\/null ok\n$/);
+    });
+
+    it("a program's loader goes by the root's folders, whatever the host's musl is told", () => {
+      expect(run("/opt/m/linked; echo $?")).toMatchObject({ stdout: "7\n", stderr: "" });
     });
 
     it("protects the root and passes the exit status", () => {

@@ -83,6 +83,17 @@ export function planContents(
     if (!isCovered && mount.type === "folder") actions.push({ kind: "directory", to, mode: 0o755, why });
     else if (!isCovered) actions.push({ kind: "write", to, content: new Uint8Array(), mode: 0o644, why });
     if (mount.host !== undefined) continue;
+    if (mount.text !== undefined) {
+      const content = Buffer.from(mount.text);
+      actions.push({
+        kind: "write",
+        to: join(home.over, mount.inside),
+        content,
+        mode: 0o644,
+        why: "as the loader has it",
+      });
+      continue;
+    }
     for (const node of rootfs.walk(rootfs.resolve(mount.inside)?.path ?? mount.inside)) {
       ship(node, join(home.over, node.path));
     }

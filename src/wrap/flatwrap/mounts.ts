@@ -1,5 +1,6 @@
 import { FlixwrapError } from "../../core/errors.ts";
 import { baseName, isWithin, join, parentOf, type RootPath, rootPath } from "../../core/paths.ts";
+import { readCompiledIn } from "../../loader/index.ts";
 import type { Rootfs } from "../../oci/rootfs.ts";
 import type { Bind, FlatwrapOptions } from "./options.ts";
 
@@ -16,6 +17,8 @@ export interface Mount {
   readonly writable: boolean;
   /** The program does not start without it. Otherwise a host that has no such path goes without. */
   readonly required: boolean;
+  /** What the root's own file would say, which it has not: kept beside the root all the same. */
+  readonly text?: string;
 }
 
 /** What decides where each path of the view comes from. */
@@ -66,7 +69,8 @@ export function planMounts(rootfs: Rootfs, options: FlatwrapOptions): MountTable
     }
   } else {
     const names = rootfs.list(rootPath("/etc")).filter((name) => loaderFiles.test(name));
-    for (const name of names) add({ inside: rootPath(`/etc/${name}`), type: "file", writable: false, required: false });
+    for (const name of names) add(fileOf(rootPath(`/etc/${name}`)));
+    for (const row of missingPathFiles(rootfs)) add(row);
   }
   const bound = new Map<RootPath, Bind>();
   for (const bind of options.binds) {
@@ -91,6 +95,23 @@ export function planMounts(rootfs: Rootfs, options: FlatwrapOptions): MountTable
 }
 
 const usual = { writable: true, required: false } as const;
+const fileOf = (inside: RootPath): Mount => ({ inside, type: "file", writable: false, required: false });
+
+/**
+ * musl's loader takes the folders of its path file in place of the compiled-in ones, and few roots have that file:
+ * without one to stand before it, that of a host with a musl of its own (Debian's package) would be read.
+ */
+function missingPathFiles(rootfs: Rootfs): readonly Mount[] {
+  return rootfs.list(rootPath("/lib")).flatMap((name): Mount[] => {
+    const node = /^ld-musl-.*\.so\.1$/.test(name) ? rootfs.resolve(rootPath(`/lib/${name}`)) : undefined;
+    const built = node?.type === "file" ? readCompiledIn(rootfs.open(node)) : undefined;
+    if (built?.family !== "musl" || built.systemFolders.length === 0) return [];
+    const inside = rootPath(`/etc/ld-musl-${built.arch}.path`);
+    return rootfs.lookup(inside) === undefined
+      ? [{ ...fileOf(inside), text: `${built.systemFolders.join("\n")}\n` }]
+      : [];
+  });
+}
 
 function mountOf(bind: Bind, rootfs: Rootfs): Mount {
   const isFile = bind.file || rootfs.resolve(bind.inside)?.type === "file";

@@ -64,6 +64,8 @@ export function renderEnter(mounts: readonly Mount[], name: string): TemplateVal
 export function renderDropIn(mounts: readonly Mount[], home: Home, ownFolders: readonly string[]): string {
   const bind = ({ host, inside, required }: Mount): string =>
     `${required ? "" : "-"}${escapePath(host ?? join(home.over, inside))}:${escapePath(inside)}`;
+  // For a file that the host has not either systemd would make a place in its /etc; the host's musl would go by that.
+  const shown = mounts.filter((row) => row.text === undefined);
   const lines = [
     "# The service sees the root beside the host's folders (flixwrap).",
     "[Service]",
@@ -71,8 +73,8 @@ export function renderDropIn(mounts: readonly Mount[], home: Home, ownFolders: r
     // On, it would put an empty folder on /run; with the host's there, systemd 257 fails at every second start, as
     // it finds the os-release link that it made the first time (namespace.c, setup_os_release_symlink).
     "MountAPIVFS=no",
-    ...mounts.filter(({ writable }) => writable).map((row) => `BindPaths=${bind(row)}`),
-    ...mounts.filter(({ writable }) => !writable).map((row) => `BindReadOnlyPaths=${bind(row)}`),
+    ...shown.filter(({ writable }) => writable).map((row) => `BindPaths=${bind(row)}`),
+    ...shown.filter(({ writable }) => !writable).map((row) => `BindReadOnlyPaths=${bind(row)}`),
     ...ownFolders.map((folder) => `ReadOnlyPaths=-${escapePath(folder)}`),
   ];
   return `${lines.join("\n")}\n`;
