@@ -1,12 +1,13 @@
 import { Command, CommanderError } from "commander";
 import type { Context } from "../core/context.ts";
 import { FlixwrapError, interrupted } from "../core/errors.ts";
+import { bakeCommand } from "./bake.ts";
 import { flatwrapCommand, flixCommand, packCommand, torcxCommand } from "./converters.ts";
 import { elfCommand } from "./elf/command.ts";
 import { explainCommand } from "./explain.ts";
 import { checkCommand, compareCommand, infoCommand, tryCommand, unpackCommand } from "./extensions.ts";
 import { cacheCommand, pullCommand } from "./images.ts";
-import { bakeCommand, indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
+import { indexCommand, listCommand, recipeCommand, versionsCommand } from "./recipes.ts";
 import { reportError, type ReportStyle, reportTo, type Terminal } from "./report.ts";
 import { readVersion } from "../host/version.ts";
 
