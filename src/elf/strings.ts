@@ -3,6 +3,7 @@ import { locate, readRange } from "./address.ts";
 import { DT, SHF, SHT, stringTags } from "./constants.ts";
 import type { Draft } from "./draft.ts";
 import { setValue } from "./dynamic-table.ts";
+import type { ElfFile } from "./file.ts";
 import type { Block } from "./place.ts";
 import { hex, refused } from "./problems.ts";
 import { collectReferences } from "./references.ts";
@@ -31,28 +32,12 @@ interface Request {
   readonly assign: (offset: number) => void;
 }
 
+/**
+ * Opens the table for editing.
+ * @throws FlixwrapError `elf-no-strings` when it is not where the dynamic section says, or not all of the strings.
+ */
 export function openStrings(draft: Draft): StringTable {
-  const { file } = draft;
-  const address = file.dynamic.findLast((entry) => entry.tag === DT.STRTAB)?.value;
-  const size = file.dynamic.findLast((entry) => entry.tag === DT.STRSZ)?.value;
-  const range = address === undefined ? undefined : locate(file, address);
-  if (
-    address === undefined ||
-    size === undefined ||
-    range === undefined ||
-    size > BigInt(Math.min(range.length, tableMax))
-  ) {
-    throw refused("elf-no-strings", file, "the dynamic string table is not where the dynamic section says");
-  }
-  const current = { offset: range.offset, length: Number(size) };
-  const before = readRange(file, current.offset, current.length, "dynamic string table");
-  if (before.at(-1) !== 0) throw refused("elf-no-strings", file, "the dynamic string table is not NUL-terminated");
-  // The loader would read it, but it would stay behind if the table moved.
-  const outside = file.dynamic.find(({ tag, value }) => stringTags.has(tag) && value >= size);
-  if (outside !== undefined) {
-    const got = `string offset ${hex(outside.value)}`;
-    throw refused("elf-no-strings", file, "a string lies behind the dynamic string table", { got });
-  }
+  const { address, current, before } = readTable(draft.file);
   let bytes: Buffer = Buffer.from(before.buffer, before.byteOffset, before.length);
   let isShared = true;
   const section = draft.sections.findIndex(
@@ -123,6 +108,37 @@ export function openStrings(draft: Draft): StringTable {
       },
     }),
   };
+}
+
+interface CurrentTable {
+  readonly address: bigint;
+  /** Its place in the file. */
+  readonly current: { readonly offset: number; readonly length: number };
+  readonly before: Uint8Array;
+}
+
+function readTable(file: ElfFile): CurrentTable {
+  const address = file.dynamic.findLast((entry) => entry.tag === DT.STRTAB)?.value;
+  const size = file.dynamic.findLast((entry) => entry.tag === DT.STRSZ)?.value;
+  const range = address === undefined ? undefined : locate(file, address);
+  if (
+    address === undefined ||
+    size === undefined ||
+    range === undefined ||
+    size > BigInt(Math.min(range.length, tableMax))
+  ) {
+    throw refused("elf-no-strings", file, "the dynamic string table is not where the dynamic section says");
+  }
+  const current = { offset: range.offset, length: Number(size) };
+  const before = readRange(file, current.offset, current.length, "dynamic string table");
+  if (before.at(-1) !== 0) throw refused("elf-no-strings", file, "the dynamic string table is not NUL-terminated");
+  // The loader would read it, but it would stay behind if the table moved.
+  const outside = file.dynamic.find(({ tag, value }) => stringTags.has(tag) && value >= size);
+  if (outside !== undefined) {
+    const got = `string offset ${hex(outside.value)}`;
+    throw refused("elf-no-strings", file, "a string lies behind the dynamic string table", { got });
+  }
+  return { address, current, before };
 }
 
 const holds = (table: Buffer, offset: number, wanted: Buffer): boolean =>

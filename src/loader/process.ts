@@ -2,6 +2,7 @@ import type { RootPath } from "../core/paths.ts";
 import { expandName } from "./candidates.ts";
 import type { Process, SearchRule } from "./closure.ts";
 import type { GrowingClosure } from "./growing-closure.ts";
+import { openLoadOrder } from "./load-order.ts";
 import { LoadedNames } from "./loaded-names.ts";
 import { isTwinOfLoader, search } from "./search.ts";
 import type { Asker, SearchWorld } from "./world.ts";
@@ -112,39 +113,28 @@ export function loadProcess(
     return undefined;
   };
 
-  // The loaded objects in the order of the search for symbols (_dl_map_object_deps): needs at the end, filters and
-  // auxiliary objects in front of their owner, which makes them the next ones to be asked for their needs.
-  const order: Loaded[] = [main];
-  const place = (object: Loaded | undefined, before?: Loaded): void => {
-    if (object === undefined) return;
-    const from = order.indexOf(object);
-    if (from >= 0 && (before === undefined || from < order.indexOf(before))) return;
-    if (from >= 0) order.splice(from, 1);
-    order.splice(before === undefined ? order.length : order.indexOf(before), 0, object);
-  };
-  const asked = new Set<Loaded>();
-  const nextToAsk = (): Loaded | undefined => order.find((object) => !asked.has(object));
-  const askAll = (): void => {
-    for (let object = nextToAsk(); object !== undefined; object = nextToAsk()) {
-      asked.add(object);
+  const order = openLoadOrder(main);
+  const loadNeeded = (): void => {
+    for (let object = order.next(); object !== undefined; object = order.next()) {
       const { needed, filters, auxiliary } = object.elf;
-      for (const written of needed) place(load({ written, asker: object }));
+      for (const written of needed) order.place(load({ written, asker: object }));
       if (!policy.filters) continue;
-      for (const written of filters) place(load({ written, asker: object }), object);
-      for (const written of auxiliary) place(load({ written, asker: object }, "ignored"), object);
+      for (const written of filters) order.place(load({ written, asker: object }), object);
+      for (const written of auxiliary) order.place(load({ written, asker: object }, "ignored"), object);
     }
   };
-  askAll();
-  for (const object of order) {
-    for (const request of late(object)) place(loadLate(object, request));
-    askAll();
+  loadNeeded();
+  // The order grows meanwhile: what was loaded late may load more.
+  for (const object of order.objects) {
+    for (const request of late(object)) order.place(loadLate(object, request));
+    loadNeeded();
   }
   const process: Process = {
     main: main.node.path,
     loader: loader.node.path,
     family: policy.family,
     levels: world.levels,
-    objects: order.map(({ node }) => node.path),
+    objects: order.objects.map(({ node }) => node.path),
   };
   return { process, metVariant };
 }

@@ -1,4 +1,5 @@
 import type { ByteSource } from "../core/bytes.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { decodeName } from "../core/names.ts";
 import { sliceSource } from "./file-source.ts";
@@ -49,15 +50,23 @@ export const MAX_NAME = 255;
 /** One read fetches a header and a pax header before it; larger ones cost more than they save. */
 const WINDOW = 2 * BLOCK;
 
+/** What extended headers say of the entry behind them. */
+interface Extended {
+  pax?: PaxRecords;
+  /** GNU's headers `L` and `K`. */
+  longName?: Uint8Array;
+  longTarget?: Uint8Array;
+}
+
+const EXTENDED = "xgLK";
+
 /**
  * Every entry in the order of the archive.
  * @throws FlixwrapError `oci-bad-tar`, with the byte offset.
  */
 export function* readTar(archive: ByteSource, where: string): Generator<TarEntry> {
   const readAt = windowed(archive);
-  let pax: PaxRecords | undefined;
-  let longName: Uint8Array | undefined;
-  let longTarget: Uint8Array | undefined;
+  let extended: Extended = {};
 
   for (let at = 0; at < archive.size;) {
     const offset = at;
@@ -65,7 +74,7 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
       new FlixwrapError("oci-bad-tar", {
         what: `damaged or unsafe layer, ${what}`,
         where: `${where} at byte ${offset}`,
-        ...(got !== undefined && { got }),
+        ...defined({ got }),
       });
     if (archive.size - at < BLOCK) throw complain("truncated header");
     const header = readAt(at, BLOCK);
@@ -79,53 +88,30 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
     const type = String.fromCharCode(header[156] || 0x30);
     at += BLOCK;
 
-    if (type === "x" || type === "g" || type === "L" || type === "K") {
+    if (EXTENDED.includes(type)) {
       const size = readNumber(header, 124, 12, complain);
       if (size < 0 || size > MAX_META) throw complain("an extended header that is too large", `${size} bytes`);
       if (size > archive.size - at) throw complain("truncated extended header");
-      const body = readAt(at, size);
+      takeExtended(extended, type, readAt(at, size), complain);
       at += padded(size);
-      if (type === "g") verifyGlobal(readPaxRecords(body, complain), complain);
-      else if (type === "x") pax = readPaxRecords(body, complain);
-      else if (type === "L") longName = untilNul(body);
-      else longTarget = untilNul(body);
       continue;
     }
 
-    const records = pax ?? noRecords;
-    const nameBytes =
-      records.values.get("GNU.sparse.name") ?? records.values.get("path") ?? longName ?? shortName(header);
-    const targetBytes = records.values.get("linkpath") ?? longTarget ?? untilNul(header.subarray(157, 257));
-    if (nameBytes.length > MAX_PATH) throw complain("a path that is too long", `${nameBytes.length} bytes`);
-    if (targetBytes.length > MAX_PATH) throw complain("a link that is too long", `${targetBytes.length} bytes`);
-    if (nameBytes.includes(0) || targetBytes.includes(0)) throw complain("a NUL byte in a name");
-    const name = decodeName(nameBytes);
+    const records = extended.pax ?? noRecords;
+    const { name, target } = readNames(header, records, extended, complain);
     const nodeType = typeOf(type, name);
     if (nodeType === undefined) throw complain("an entry of unknown type", JSON.stringify(type));
-
-    const common = {
-      name,
-      mode: readNumber(header, 100, 8, complain) & 0o7777,
-      uid: paxId(records, "uid", complain) ?? readId(header, 108, complain),
-      gid: paxId(records, "gid", complain) ?? readId(header, 116, complain),
-      mtime: paxTime(records, complain) ?? { seconds: readNumber(header, 136, 12, complain), nanoseconds: 0 },
-      xattrs: records.xattrs,
-      offset,
-    };
-    pax = longName = longTarget = undefined;
+    const common = { name, ...readAttributes(header, records, complain), xattrs: records.xattrs, offset };
+    extended = {};
 
     if (nodeType !== "file") {
       // Types 1 to 6 have no content; a size there is ignored, as Go's archive/tar does.
-      const device = nodeType === "character-device" || nodeType === "block-device";
       yield {
         ...common,
         type: nodeType,
-        ...((nodeType === "symlink" || nodeType === "hardlink") && { target: decodeName(targetBytes) }),
-        ...(device && {
-          device: {
-            major: readDevice(header, 329, MAX_MAJOR, complain),
-            minor: readDevice(header, 337, MAX_MINOR, complain),
-          },
+        ...((nodeType === "symlink" || nodeType === "hardlink") && { target: decodeName(target) }),
+        ...((nodeType === "character-device" || nodeType === "block-device") && {
+          device: readDevice(header, complain),
         }),
       };
       continue;
@@ -146,9 +132,44 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
     yield { ...common, type: "file", content };
     at += padded(stored);
   }
-  if (pax !== undefined || longName !== undefined || longTarget !== undefined) {
+  if (Object.keys(extended).length > 0) {
     throw new FlixwrapError("oci-bad-tar", { what: "damaged layer, it ends after an extended header", where });
   }
+}
+
+function takeExtended(extended: Extended, type: string, body: Uint8Array, complain: Complain): void {
+  if (type === "g") verifyGlobal(readPaxRecords(body, complain), complain);
+  else if (type === "x") extended.pax = readPaxRecords(body, complain);
+  else if (type === "L") extended.longName = untilNul(body);
+  else extended.longTarget = untilNul(body);
+}
+
+/** A pax record wins over GNU's header, and that over the entry's own field. */
+function readNames(
+  header: Uint8Array,
+  { values }: PaxRecords,
+  { longName, longTarget }: Extended,
+  complain: Complain,
+): { name: string; target: Uint8Array } {
+  const name = values.get("GNU.sparse.name") ?? values.get("path") ?? longName ?? shortName(header);
+  const target = values.get("linkpath") ?? longTarget ?? untilNul(header.subarray(157, 257));
+  if (name.length > MAX_PATH) throw complain("a path that is too long", `${name.length} bytes`);
+  if (target.length > MAX_PATH) throw complain("a link that is too long", `${target.length} bytes`);
+  if (name.includes(0) || target.includes(0)) throw complain("a NUL byte in a name");
+  return { name: decodeName(name), target };
+}
+
+function readAttributes(
+  header: Uint8Array,
+  records: PaxRecords,
+  complain: Complain,
+): Pick<TarEntry, "mode" | "uid" | "gid" | "mtime"> {
+  return {
+    mode: readNumber(header, 100, 8, complain) & 0o7777,
+    uid: paxId(records, "uid", complain) ?? readId(header, 108, complain),
+    gid: paxId(records, "gid", complain) ?? readId(header, 116, complain),
+    mtime: paxTime(records, complain) ?? { seconds: readNumber(header, 136, 12, complain), nanoseconds: 0 },
+  };
 }
 
 function placeContent(at: number, stored: number, map: SparseMap | undefined, complain: Complain): StoredContent {
@@ -225,10 +246,13 @@ function readId(header: Uint8Array, start: number, complain: Complain): number {
 /** Linux' dev_t has 12 and 20 bits; a larger number would not fit its field when it is written again. */
 const [MAX_MAJOR, MAX_MINOR] = [0xfff, 0xfffff];
 
-function readDevice(header: Uint8Array, start: number, most: number, complain: Complain): number {
-  const number = readNumber(header, start, 8, complain);
-  if (number < 0 || number > most) throw complain("a device number out of range", `${number}`);
-  return number;
+function readDevice(header: Uint8Array, complain: Complain): NonNullable<TarEntry["device"]> {
+  const readPart = (start: number, most: number): number => {
+    const number = readNumber(header, start, 8, complain);
+    if (number < 0 || number > most) throw complain("a device number out of range", `${number}`);
+    return number;
+  };
+  return { major: readPart(329, MAX_MAJOR), minor: readPart(337, MAX_MINOR) };
 }
 
 function paxNumber(records: PaxRecords, key: string, pattern: RegExp, complain: Complain): string | undefined {
