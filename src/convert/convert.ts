@@ -1,4 +1,4 @@
-import type { Context } from "../core/context.ts";
+import { type Context, takeBreath } from "../core/context.ts";
 import { type FinishedPlan, finishPlan, type FinishOptions } from "../extension/finish.ts";
 import { parseName, parseNotes } from "../extension/release.ts";
 import { withTempFolder } from "../host/temp.ts";
@@ -65,7 +65,9 @@ async function carryOut(
   context: Context,
 ): Promise<Outcome> {
   const { options } = request;
+  await takeBreath(context);
   const converted = converter.plan(rootfs);
+  await takeBreath(context);
   const { arch = chooseArchitecture(converted.elfs, image.platform)?.systemd } = options;
   const architecture = arch === "any" ? undefined : arch;
   for (const message of converted.plan.warnings) context.emit({ kind: "warning", message });

@@ -1,4 +1,4 @@
-import type { Context } from "../core/context.ts";
+import { type Context, takeBreath } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { checkNames, type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
@@ -69,12 +69,15 @@ export async function shipPlan(
   const request = packRequest(name, architecture, options);
   const update = updateSource(name, options);
   context.emit({ kind: "step", step: "plan", detail: summarise(plan) });
+  await takeBreath(context);
   const tree = buildTree(plan, {
     name,
     ownership: options.keepOwners ? "keep" : "root",
     allowSuid: options.allowSuid ?? false,
   });
+  await takeBreath(context);
   checkAll(tree, options, context);
+  await takeBreath(context);
   if (options.dryRun) return { beside: [] };
 
   await runSmokeTests(tree, options.smoke ?? [], smoke, context);

@@ -1,3 +1,5 @@
+import { interrupted } from "./errors.ts";
+
 /** What a run is given by its caller and no library code may fetch from `process` itself. */
 export interface Context {
   /** Aborted on Ctrl-C; long work ends with an `interrupted` error. */
@@ -20,6 +22,15 @@ export type ProgressEvent =
 /** A context for library callers and tests: never aborted, silent, empty environment. */
 export function quietContext(overrides: Partial<Context> = {}): Context {
   return { signal: new AbortController().signal, env: {}, emit: () => undefined, ...overrides };
+}
+
+/**
+ * Between two pieces of long work that never waits: only now does a signal that came meanwhile reach this process.
+ * @throws FlixwrapError `interrupted`.
+ */
+export async function takeBreath({ signal }: Context): Promise<void> {
+  await new Promise((resolve) => void setImmediate(resolve));
+  if (signal.aborted) throw interrupted();
 }
 
 /** PATH for children, or `usual`: its absolute folders alone, since some children start inside of an image's folder. */
