@@ -1,11 +1,10 @@
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
 import { openTally, type Tally } from "../oci/limits.ts";
-import type { NodeType } from "../oci/rootfs.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
 import { damaged } from "./cursor.ts";
 import { chooseExpander } from "./decompress.ts";
-import { type ReadInode, readTree } from "./inodes.ts";
+import { type ReadInode, readTree, typeOfMode } from "./inodes.ts";
 import { type Piece, piecesSource } from "./pieces.ts";
 
 /**
@@ -200,22 +199,11 @@ function* listNamed(name: string, data: Buffer): Iterable<readonly [name: string
   }
 }
 
-const TYPES: Readonly<Record<number, NodeType>> = {
-  0x1000: "fifo",
-  0x2000: "character-device",
-  0x4000: "directory",
-  0x6000: "block-device",
-  0x8000: "file",
-  0xa000: "symlink",
-  0xc000: "fifo",
-};
-
 function toInode(volume: Volume, part: Parts, item: Buffer): Inode {
   const { name } = volume;
   if (item.length < 160) throw damaged(name, "an inode that is cut off");
   const mode = item.readUInt32LE(52);
-  const type = TYPES[mode & 0xf000];
-  if (type === undefined) throw damaged(name, `an inode of mode ${mode.toString(8)}`);
+  const type = typeOfMode(mode, name);
   const size = u64(item, 16);
   if (!Number.isSafeInteger(size)) throw damaged(name, `a file of ${size} bytes`);
   const attributes: InodeAttributes = {

@@ -6,7 +6,7 @@ import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from 
 import { cursorAt, damaged } from "./cursor.ts";
 import { type Extent, readExtents } from "./erofs-extents.ts";
 import { chooseExpander } from "./decompress.ts";
-import { type ReadInode, decodeDevice, readTree } from "./inodes.ts";
+import { type ReadInode, decodeDevice, readTree, typeOfMode } from "./inodes.ts";
 import { expandLz4Start } from "./lz4.ts";
 import { type Piece, piecesSource } from "./pieces.ts";
 
@@ -164,22 +164,10 @@ function readXattr(
 /** Bytes that an attribute takes in memory besides name and value. */
 const ATTRIBUTE = 16;
 
-const TYPES: Readonly<Record<number, "file" | "directory" | "symlink" | "character-device" | "block-device" | "fifo">> =
-  {
-    0o100000: "file",
-    0o040000: "directory",
-    0o120000: "symlink",
-    0o020000: "character-device",
-    0o060000: "block-device",
-    0o010000: "fifo",
-    0o140000: "fifo",
-  };
-
 function toInode(image: Image, core: Core): Inode {
   const { uid, gid, xattrs } = core;
   const attributes = { mode: core.mode & 0o7777, uid, gid, xattrs, mtime: { seconds: core.mtime, nanoseconds: 0 } };
-  const type = TYPES[core.mode & 0o170000];
-  if (type === undefined) throw damaged(image.name, `an inode of mode ${core.mode.toString(8)}`);
+  const type = typeOfMode(core.mode, image.name);
   return typedInode(image, core, type, attributes);
 }
 

@@ -1,10 +1,9 @@
 import type { ByteSource } from "../core/bytes.ts";
 import { decodeName } from "../core/names.ts";
-import type { NodeType } from "../oci/rootfs.ts";
 import { type Tally, openTally } from "../oci/limits.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
 import { damaged } from "./cursor.ts";
-import { type ReadInode, decodeDevice, readTree } from "./inodes.ts";
+import { type ReadInode, decodeDevice, readTree, typeOfMode } from "./inodes.ts";
 import { type Piece, piecesSource } from "./pieces.ts";
 
 /**
@@ -110,20 +109,9 @@ function readInode({ source, name, ...image }: Image, number: number): Core {
   return { bytes, mode, size, flags };
 }
 
-const TYPES: Readonly<Record<number, NodeType>> = {
-  0x1000: "fifo",
-  0x2000: "character-device",
-  0x4000: "directory",
-  0x6000: "block-device",
-  0x8000: "file",
-  0xa000: "symlink",
-  0xc000: "fifo",
-};
-
 function toInode(image: Image, core: Core): Inode {
   const { bytes } = core;
-  const type = TYPES[core.mode & 0xf000];
-  if (type === undefined) throw damaged(image.name, `an inode of mode ${core.mode.toString(8)}`);
+  const type = typeOfMode(core.mode, image.name);
   const attributes: InodeAttributes = {
     mode: core.mode & 0o7777,
     uid: bytes.readUInt16LE(2) + bytes.readUInt16LE(120) * 65_536,
@@ -170,7 +158,7 @@ function* listFolder(image: Image, content: ByteSource): Iterable<readonly [stri
 
 function isEmpty(image: Image, number: number): boolean {
   const core = readInode(image, number);
-  return TYPES[core.mode & 0xf000] === "directory" && [...listFolder(image, openContent(image, core))].length === 0;
+  return (core.mode & 0xf000) === 0x4000 && [...listFolder(image, openContent(image, core))].length === 0;
 }
 
 function openContent(image: Image, core: Core): ByteSource {

@@ -1,4 +1,5 @@
 import type { Tally } from "../oci/limits.ts";
+import type { NodeType } from "../oci/rootfs.ts";
 import type { FolderInode, Inode } from "../oci/tree.ts";
 import { damaged } from "./cursor.ts";
 
@@ -49,6 +50,24 @@ export function readTree<Place>({ root, keyOf, read, most, tally }: InodeReader<
       next.folder.children.set(entry, open(place));
     }
   return tree;
+}
+
+/** Types by the highest bits of a mode (S_IFMT). A socket is nothing an image can use; it is told as the pipe it resembles. */
+const TYPES: Readonly<Record<number, NodeType>> = {
+  0x1000: "fifo",
+  0x2000: "character-device",
+  0x4000: "directory",
+  0x6000: "block-device",
+  0x8000: "file",
+  0xa000: "symlink",
+  0xc000: "fifo",
+};
+
+/** @throws FlixwrapError `pack-damaged-image` for a mode without a type. */
+export function typeOfMode(mode: number, name: string): NodeType {
+  const type = TYPES[mode & 0xf000];
+  if (type === undefined) throw damaged(name, `an inode of mode ${mode.toString(8)}`);
+  return type;
 }
 
 /** A device number as Linux keeps it on disk (linux/kdev_t.h, new_decode_dev). */
