@@ -23,8 +23,12 @@ beforeAll(async () => {
 describe("what cannot work is told in one line", () => {
   // Root without CAP_SYS_ADMIN, as in containers.
   const powerless = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+  const unmerged = (place: string): string =>
+    `the extension is not merged: there is no ${place}/usr/lib/flixwrap/probe/enter; FLATWRAP_ROOT=FOLDER runs it from a tree`;
   it.each<[string, readonly string[], Record<string, string>, string]>([
     ["no tool", [], { PATH: "/nowhere", FLATWRAP_VIA: "unshare" }, "unshare is needed and not in PATH"],
+    ["not merged", [], { FLATWRAP_ROOT: "" }, unmerged("")],
+    ["not merged, nor in that folder", [], { FLATWRAP_ROOT: "/no\\where" }, unmerged("/no\\where")],
     ["an unknown way", [], { FLATWRAP_VIA: "docker" }, "FLATWRAP_VIA is start, bwrap or unshare, not docker"],
     [
       "user namespaces are forbidden",
