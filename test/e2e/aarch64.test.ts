@@ -3,23 +3,14 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const extension = join(work, "b3sum");
 const root = debianRoot(["b3sum"], { architecture: "arm64" });
 
 beforeAll(() => {
-  const { status, stderr } = flixwrap([
-    "flix",
-    "--format",
-    "dir",
-    "-o",
-    extension,
-    `dir:${root}`,
-    "b3sum",
-    "/usr/bin/b3sum",
-  ]);
+  const { status, stderr } = flixFolder(extension, root, "b3sum", ["/usr/bin/b3sum"]);
   expect(stderr).not.toContain("warning");
   expect(status).toBe(0);
 });

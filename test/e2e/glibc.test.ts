@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
 import { busyboxHost, merge, muslHost } from "../support/isolated-host.ts";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = debianRoot(["b3sum"]);
@@ -26,16 +26,7 @@ const loaderSays = (): string[] =>
 
 beforeAll(() => {
   writeFileSync(input, "flixwrap\n".repeat(10_000));
-  const { status, stderr } = flixwrap([
-    "flix",
-    "--format",
-    "dir",
-    "-o",
-    extension,
-    `dir:${root}`,
-    "b3sum",
-    "/usr/bin/b3sum",
-  ]);
+  const { status, stderr } = flixFolder(extension, root, "b3sum", ["/usr/bin/b3sum"]);
   expect(stderr).not.toContain("warning");
   expect(status).toBe(0);
 });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { bareHost, busyboxHost, glibcHost, type Host, merge } from "../support/isolated-host.ts";
 import { muslProgramsRoot } from "../support/musl-programs.ts";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixFolder, scratch, sh } from "../support/program.ts";
 
 /** One program, what of the image it needs, and a job that it does by itself, without a shell of the host. */
 interface Row {
@@ -66,17 +66,7 @@ const hosts: readonly [string, (root: string) => Host][] = [
 
 function flix(root: string, name: string, paths: readonly string[]): string {
   const extension = join(work, name);
-  const { status, stderr } = flixwrap([
-    "flix",
-    "--quiet",
-    "--format",
-    "dir",
-    "-o",
-    extension,
-    `dir:${root}`,
-    name,
-    ...paths,
-  ]);
+  const { status, stderr } = flixFolder(extension, root, name, ["--quiet", ...paths]);
   expect([status, stderr]).toEqual([0, ""]);
   return extension;
 }

@@ -4,7 +4,7 @@ import { gunzipSync } from "node:zlib";
 import { beforeAll, expect, test } from "vitest";
 import { debianSource } from "../support/debian-source.ts";
 import { busyboxHost, merge } from "../support/isolated-host.ts";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = join(work, "root");
@@ -20,16 +20,7 @@ beforeAll(() => {
   sh(`cp ${build}/minigzipsh ${root}/usr/bin/minigzip && cp -a ${build}/libz.so* ${root}/usr/lib/`);
   sh(`cp /usr/lib/*-linux-musl/libc.so ${root}/lib/${loader()}`);
   writeFileSync(text, "the quick brown fox\n".repeat(5000));
-  const { status, stderr } = flixwrap([
-    "flix",
-    "--format",
-    "dir",
-    "-o",
-    extension,
-    `dir:${root}`,
-    "minigzip",
-    "/usr/bin/minigzip",
-  ]);
+  const { status, stderr } = flixFolder(extension, root, "minigzip", ["/usr/bin/minigzip"]);
   expect(stderr).not.toMatch(/error|warning/);
   expect(status).toBe(0);
 });

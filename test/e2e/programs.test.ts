@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
 import { busyboxHost, glibcHost, type Host, merge } from "../support/isolated-host.ts";
-import { flixwrap, scratch } from "../support/program.ts";
+import { flixFolder, scratch } from "../support/program.ts";
 
 /** One program, what of the image it needs, and a job that it does on a host which has none of it. */
 interface Row {
@@ -154,17 +154,7 @@ describe.each(rows)("$name", ({ name, paths, job, output }) => {
   beforeAll(() => {
     // Libraries are found through links that the packages' scripts make, so this root is configured.
     const root = debianRoot(packages, { suite: "bookworm", configured: true });
-    const { status, stderr } = flixwrap([
-      "flix",
-      "--quiet",
-      "--format",
-      "dir",
-      "-o",
-      extension,
-      `dir:${root}`,
-      name,
-      ...paths,
-    ]);
+    const { status, stderr } = flixFolder(extension, root, name, ["--quiet", ...paths]);
     expect(stderr).not.toMatch(/^flix: /m);
     expect(status).toBe(0);
   });

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
-import { flixwrap, scratch, sh, type Surroundings } from "../support/program.ts";
+import { flixFolder, flixwrap, scratch, sh, type Surroundings } from "../support/program.ts";
 
 const work = scratch();
 chmodSync(work, 0o777);
@@ -82,7 +82,7 @@ test("what stands at the output is only replaced when it is an image", () => {
   const folder = join(work, "folder");
   mkdirSync(folder);
   writeFileSync(join(folder, "precious"), "my diary\n");
-  expect(flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${root}`, "x", "/usr/bin/b3sum"]).status).toBe(1);
+  expect(flixFolder(folder, root, "x", ["/usr/bin/b3sum"]).status).toBe(1);
   expect(readFileSync(join(folder, "precious"), "utf8")).toBe("my diary\n");
   const first = build("replaced.raw");
   expect(build("replaced.raw")).toBe(first);

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { busyboxHost, merge } from "../support/isolated-host.ts";
-import { type Ended, flixwrap, scratch, sh } from "../support/program.ts";
+import { type Ended, flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = join(work, "root");
@@ -47,7 +47,7 @@ beforeAll(() => {
 
 function flix(...entries: string[]): string {
   const folder = join(work, `extension-${count++}`);
-  const ended = flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${root}`, "x", ...entries]);
+  const ended = flixFolder(folder, root, "x", entries);
   expect([ended.status, ended.stderr]).toEqual([0, expect.not.stringMatching(/^flix: /m)]);
   return folder;
 }

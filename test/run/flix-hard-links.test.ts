@@ -3,7 +3,7 @@ import { linkSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { busyboxHost, merge } from "../support/isolated-host.ts";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = join(work, "root");
@@ -55,7 +55,7 @@ test.each([
   );
   expect(before).toEqual(answers);
   const folder = join(work, `extension-${programs.length}-${answers.join("")}`);
-  const ended = flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${root}`, "x", ...programs]);
+  const ended = flixFolder(folder, root, "x", programs);
   expect([ended.status, ended.stderr]).toEqual([0, expect.not.stringMatching(/^flix: /m)]);
   const host = busyboxHost(`${folder}-host`);
   merge(host, folder);

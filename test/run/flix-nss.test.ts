@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { busyboxHost, glibcHost, type Host, merge } from "../support/isolated-host.ts";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = join(work, "root");
@@ -52,7 +52,7 @@ int main(int count, char **names) {
 
 function lookUp(makeHost: (folder: string) => Host, label: string): string {
   const folder = join(work, label);
-  const ended = flixwrap(["flix", "--quiet", "--format", "dir", "-o", folder, `dir:${root}`, "x", "/usr/bin/lookup"]);
+  const ended = flixFolder(folder, root, "x", ["--quiet", "/usr/bin/lookup"]);
   expect([ended.status, ended.stderr]).toEqual([0, ""]);
   const host = makeHost(`${folder}-host`);
   writeFileSync(join(host.root, "etc/nsswitch.conf"), "passwd: files made\n");

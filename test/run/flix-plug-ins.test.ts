@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { debianRoot } from "../support/debian-root.ts";
 import { busyboxHost, glibcHost, type Host, merge } from "../support/isolated-host.ts";
-import { type Ended, flixwrap, scratch, sh } from "../support/program.ts";
+import { type Ended, flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = debianRoot(
@@ -15,7 +15,7 @@ let count = 0;
 
 function flix(...args: string[]): { readonly folder: string; readonly warnings: string[] } {
   const folder = join(work, `extension-${count++}`);
-  const { status, stderr } = flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${root}`, "x", ...args]);
+  const { status, stderr } = flixFolder(folder, root, "x", args);
   expect([status, stderr]).toEqual([0, expect.not.stringMatching(/^flix: /m)]);
   return { folder, warnings: stderr.split("\n").filter((line) => line.startsWith("warning")) };
 }
@@ -94,7 +94,7 @@ describe("folders that libraries of every host look into stay private", () => {
     sh(`grep -q ${modules}/gconv ${configured}${modules}/gconv/gconv-modules.cache`);
     const folder = join(work, "from-configured");
     const words = ["/usr/bin/iconv", `${modules}/gconv`];
-    expect(flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${configured}`, "x", ...words]).status).toBe(0);
+    expect(flixFolder(folder, configured, "x", words).status).toBe(0);
     const { stdout, stderr } = run(folder, ["sh", "-c", "printf 日本 | iconv -f UTF-8 -t EUC-JP | od -An -tx1"]);
     expect([stdout.trim(), stderr]).toEqual(["c6 fc cb dc", ""]);
   });
@@ -140,7 +140,7 @@ int main(int argc, char **argv) {
     );
     const folder = join(work, `pam-extension-${count++}`);
     const words = ["/usr/bin/ask", "/lib/x86_64-linux-gnu/security:/usr/lib/x86_64-linux-gnu/security"];
-    const ended = flixwrap(["flix", "--quiet", "--format", "dir", "-o", folder, `dir:${image}`, "x", ...words]);
+    const ended = flixFolder(folder, image, "x", ["--quiet", ...words]);
     expect([ended.status, ended.stderr]).toEqual([0, expect.not.stringContaining("is not taken")]);
     expectPrivate(folder);
     const policies = {

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { busyboxHost, merge } from "../support/isolated-host.ts";
-import { flixwrap, scratch, sh } from "../support/program.ts";
+import { flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = join(work, "root");
@@ -40,7 +40,7 @@ const told = /warning +\/usr\/lib\/main-core\/work is not taken: \/usr\/bin\/mai
 
 function flix(...words: string[]): { readonly folder: string; readonly status: number | null; readonly said: string } {
   const folder = join(work, `extension-${count++}`);
-  const ended = flixwrap(["flix", "--quiet", "--format", "dir", "-o", folder, `dir:${root}`, "x", ...words]);
+  const ended = flixFolder(folder, root, "x", ["--quiet", ...words]);
   return { folder, status: ended.status, said: ended.stderr };
 }
 function run(folder: string, program: string): string {

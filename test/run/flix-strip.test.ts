@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { busyboxHost, merge } from "../support/isolated-host.ts";
-import { type Ended, flixwrap, scratch, sh } from "../support/program.ts";
+import { type Ended, flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 const root = join(work, "root");
@@ -29,7 +29,7 @@ beforeAll(() => {
 const flix = (words: readonly string[], env: Readonly<Record<string, string>> = {}): Ended & { folder: string } => {
   const folder = join(work, `extension-${count++}`);
   const path = process.env["PATH"] ?? "";
-  const ended = flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${root}`, "x", ...words], {
+  const ended = flixFolder(folder, root, "x", words, {
     env: { PATH: path, ...env },
   });
   return { ...ended, folder };

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { busyboxHost, merge } from "../support/isolated-host.ts";
-import { type Ended, flixwrap, scratch, sh } from "../support/program.ts";
+import { type Ended, flixFolder, scratch, sh } from "../support/program.ts";
 
 const work = scratch();
 let count = 0;
@@ -52,7 +52,7 @@ class Fixture {
   /** Converts and gives the extension's folder. */
   flix(...args: string[]): { readonly folder: string; readonly ended: Ended } {
     const folder = join(work, `extension-${count++}`);
-    return { folder, ended: flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${this.root}`, "x", ...args]) };
+    return { folder, ended: flixFolder(folder, this.root, "x", args) };
   }
 
   /** Converts, and runs a command on a host that has no library. */
@@ -159,7 +159,7 @@ describe("libraries are found as in the image", () => {
       status: 0,
     });
     const { folder } = fixture.flix("/usr/bin/app");
-    const byVariable = flixwrap(["flix", "--format", "dir", "-o", folder, `dir:${fixture.root}`, "x", "/usr/bin/app"], {
+    const byVariable = flixFolder(folder, fixture.root, "x", ["/usr/bin/app"], {
       env: { EXTRALIBS: "/opt/late/liblate.so.1 /opt/deep/libdeep.so" },
     });
     expect(byVariable.status).toBe(0);

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { debianRoot } from "./debian-root.ts";
 import { debianSource } from "./debian-source.ts";
 import { kept } from "./kept.ts";
-import { flixwrap } from "./program.ts";
+import { flixFolder } from "./program.ts";
 
 const applets = "sh cat ls id pwd env sleep unshare nsenter mount".split(" ");
 const options =
@@ -61,17 +61,7 @@ export function makeMuslRoot(root: string): void {
 export function addBubblewrap(host: string): void {
   const root = debianRoot(["dash", "coreutils", "util-linux", "mount", "bubblewrap"]);
   const out = join(host, "bubblewrap");
-  const { status, stderr } = flixwrap([
-    "flix",
-    "--quiet",
-    "--format",
-    "dir",
-    "-o",
-    out,
-    `dir:${root}`,
-    "bwrap",
-    "/usr/bin/bwrap",
-  ]);
+  const { status, stderr } = flixFolder(out, root, "bwrap", ["--quiet", "/usr/bin/bwrap"]);
   if (status !== 0) throw new Error(stderr);
   cpSync(join(out, "usr"), join(host, "usr"), { recursive: true, verbatimSymlinks: true });
   rmSync(out, { recursive: true });

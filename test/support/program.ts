@@ -32,7 +32,18 @@ export function flixwrap(args: readonly string[], { env = {}, cwd = "/", prefix 
   return { status, stdout, stderr };
 }
 
-/** The same, while this process goes on (and may be the server that the program talks to). */
+/** Makes the folder `extension` with Flix out of a folder `root`; `words` are entries and options. */
+export function flixFolder(
+  extension: string,
+  root: string,
+  name: string,
+  words: readonly string[],
+  surroundings?: Surroundings,
+): Ended {
+  return flixwrap(["flix", "--format", "dir", "-o", extension, `dir:${root}`, name, ...words], surroundings);
+}
+
+/** As {@link flixwrap}, while this process goes on (and may be the server that the program talks to). */
 export function flixwrapAsync(args: readonly string[], { env = {}, cwd = "/" }: Surroundings = {}): Promise<Ended> {
   const child = spawn(process.execPath, [main, ...args], {
     cwd,
