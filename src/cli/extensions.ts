@@ -22,7 +22,7 @@ export function checkCommand(session: Session): Command {
     .action(async (files: string[], options: CheckFlags) => {
       const { checkFiles } = await import("../image/check.ts");
       const context = session.context({ json: options.json === true, quiet: false });
-      const results = await checkFiles(
+      const { reports, unread } = await checkFiles(
         files,
         { hosts: options.hostProfile, host: options.host, skip: listOf(options.check) },
         context,
@@ -30,8 +30,8 @@ export function checkCommand(session: Session): Command {
       const { countFindings, wordFinding } = await import("../extension/check/check.ts");
       const { formatSarif } = await import("../extension/check/sarif.ts");
       const { readVersion } = await import("../host/version.ts");
-      if (options.sarif) session.terminal.out(formatSarif(results, readVersion()));
-      for (const { files: several, findings } of options.sarif ? [] : results) {
+      if (options.sarif) session.terminal.out(formatSarif(reports, readVersion()));
+      for (const { files: several, findings } of options.sarif ? [] : reports) {
         const file = several.join(" + ");
         if (options.json)
           session.terminal.out(
@@ -39,7 +39,8 @@ export function checkCommand(session: Session): Command {
           );
         else session.terminal.out(wordFindings(file, findings, wordFinding));
       }
-      const errors = results.reduce((sum, { findings }) => sum + countFindings(findings).error, 0);
+      const errors = reports.reduce((sum, { findings }) => sum + countFindings(findings).error, 0);
+      if (unread !== undefined) throw unread;
       if (errors > 0) session.finish(1);
     });
 }

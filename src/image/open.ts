@@ -63,17 +63,18 @@ function readDdi(source: ByteSource, name: string): FolderInode {
 
 /**
  * Opens an extension to look into it; nothing is unpacked.
- * @throws FlixwrapError `pack-no-image` (missing, or nothing that can be read here), `pack-damaged-image`.
+ * @throws FlixwrapError `host-no-image` (missing, or not for this user), `pack-no-image` (nothing that can be read
+ *   here), `pack-damaged-image`.
  */
 export async function openExtension(path: string, context: Context): Promise<OpenedExtension> {
   const fileName = basename(resolve(path));
   const found = await stat(path).catch((error: unknown) => {
-    throw wordSystemError(error, "host-no-image", "cannot open the extension", path);
+    throw notOpened(error, path);
   });
   if (found.isDirectory())
     return { path, fileName, format: "dir", size: 0, rootfs: openFolder(path, context), close: () => undefined };
   if (!found.isFile()) throw new FlixwrapError("pack-no-image", { what: "neither a file nor a folder", where: path });
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const fd = openToRead(path);
   try {
     const source = descriptorSource(fd, 0, fstatSync(fd).size, path);
     const format = recogniseFormat(source.read(0, 131_072));
@@ -87,6 +88,17 @@ export async function openExtension(path: string, context: Context): Promise<Ope
     throw error;
   }
 }
+
+function openToRead(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    throw notOpened(error, path);
+  }
+}
+
+const notOpened = (error: unknown, path: string): unknown =>
+  wordSystemError(error, "host-no-image", "cannot open the extension", path);
 
 /** A bad tar, or an image beyond the limits that all images have: both are damaged to whoever looks into one. */
 function readTree(read: Reader, source: ByteSource, path: string): FolderInode {

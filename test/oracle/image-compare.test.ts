@@ -99,13 +99,15 @@ test("files are checked alone and together; a damaged one is a finding, not the 
   const two = image("two", `${release("two", text)}; echo >usr/share/same`);
   const broken = join(folder, "broken.raw");
   writeFileSync(broken, "hsqs and nothing more");
-  const reports = await checkFiles([one, broken, two], {}, context);
+  const missing = join(folder, "none.raw");
+  const { reports, unread } = await checkFiles([one, missing, broken, two], {}, context);
   expect(reports.map(({ findings }) => findings.map(({ rule, path }) => [rule, path]))).toEqual([
     [],
     [["damaged", undefined]],
     [],
     [["collision", "/usr/share/same"]],
   ]);
-  expect(await checkFiles([one, two], { skip: ["collision"] }, context)).toHaveLength(2);
-  await expect(checkFiles([join(folder, "none.raw")], {}, context)).rejects.toMatchObject({ code: "host-no-image" });
+  expect(reports.at(-1)!.files).toEqual([one, two]);
+  expect(unread).toMatchObject({ code: "host-no-image", facts: { where: missing } });
+  expect((await checkFiles([one, two], { skip: ["collision"] }, context)).reports).toHaveLength(2);
 });

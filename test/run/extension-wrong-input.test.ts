@@ -1,6 +1,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -66,7 +75,7 @@ test.each<Row>([
   ["pack tree foo --butane", 2, /--butane needs --update-url/],
   ["pack tree foo --format dir --checksums", 2, /--checksums is for image files, not for --format dir/],
   ["pack tree foo --gpg-key nobody@example.org", 1, /GnuPG has no secret key of that name: nobody@example.org/],
-  ["check squashfs.raw missing.raw", 1, /cannot open the extension: missing.raw/],
+  ["check missing.raw", 1, /cannot open the extension: missing.raw/],
   ["check --host missing squashfs.raw", 1, /no such folder: missing/],
   ["check --host text squashfs.raw", 1, /not a folder: text/],
   ["check --host empty squashfs.raw", 1, /no host's root folder: empty: wanted one that has usr/],
@@ -93,6 +102,36 @@ test.each<Row>([
   // A tool's own words are indented below.
   expect(more.filter((one) => !one.startsWith("  "))).toEqual([]);
   expect(listing()).toEqual(before);
+});
+
+test.each([
+  ["as text", [], /^(squashfs\.raw: .*\n)+damaged\.raw: error: .*\[damaged\]\n$/],
+  ["as JSON", ["--json"], /^\{"file":"squashfs\.raw","findings":.*\}\n\{"file":"damaged\.raw",.*\}\n$/],
+  ["as SARIF", ["--sarif"], /^\{\n[^]*"ruleId": "damaged"[^]*\n\}\n$/],
+])("check tells %s what it could read, and in one line on the error output what it could not", (_, options, told) => {
+  writeFileSync(at("damaged.raw"), "hsqs");
+  const args = ["check", ...options, "squashfs.raw", "missing.raw", "damaged.raw"];
+  const { status, stdout, stderr } = flixwrap(args, { cwd: folder });
+  expect({ status, stdout }).toEqual({ status: 1, stdout: expect.stringMatching(told) });
+  for (const text of options.includes("--json") ? stdout.trimEnd().split("\n") : [stdout])
+    if (options.length > 0) JSON.parse(text);
+  expect(stderr).toMatch(/^[^\n]*cannot open the extension.*missing\.raw[^\n]*\n$/);
+  const several = flixwrap([...args, "missing-too.raw"], { cwd: folder });
+  expect(several).toMatchObject({ status: 1, stdout });
+  expect(several.stderr).toMatch(/cannot check 2 of the extensions[^]*missing\.raw[^]*missing-too\.raw/);
+  rmSync(at("damaged.raw"));
+});
+
+test("an image that this user may not read is told in one line", () => {
+  chmodSync(folder, 0o755);
+  writeFileSync(at("closed.raw"), "", { mode: 0 });
+  const prefix = process.getuid?.() === 0 ? ["setpriv", "--reuid", "65534", "--clear-groups"] : [];
+  for (const command of ["check", "info"]) {
+    const run = flixwrap([command, at("closed.raw")], { prefix });
+    expect(run).toMatchObject({ status: 1, stdout: "" });
+    expect(run.stderr).toMatch(/^\w+: cannot open the extension: .*closed\.raw: got permission denied\n$/);
+  }
+  rmSync(at("closed.raw"));
 });
 
 test("check goes on after a damaged image and tells all", () => {

@@ -245,8 +245,8 @@ describe("check says so beforehand", () => {
 
 test("X24: check names the image that keeps the others from being merged", async () => {
   const files = ["bad.raw", "foo.raw"].map((name) => join(host, "cases/broken", name));
-  const checked = await checkFiles(files, {}, context);
-  expect(checked.map(({ findings }) => findings.map(({ rule, severity }) => `${severity} ${rule}`))).toEqual([
+  const { reports } = await checkFiles(files, {}, context);
+  expect(reports.map(({ findings }) => findings.map(({ rule, severity }) => `${severity} ${rule}`))).toEqual([
     ["error damaged"],
     [],
   ]);
