@@ -22,6 +22,8 @@ import {
   type ElfEdits,
   type ElfFile,
 } from "../../../src/elf/index.ts";
+import { inTime } from "../../support/in-time.ts";
+import { generator, type Random } from "../../support/random.ts";
 import { buildElf } from "./build-elf.ts";
 import { applyPatch } from "./patched.ts";
 
@@ -38,17 +40,6 @@ const largest = 512 << 20;
 let folder: string;
 beforeAll(() => void (folder = mkdtempSync(join(tmpdir(), "flixwrap-fuzz-"))));
 afterAll(() => rmSync(folder, { recursive: true }));
-
-/** xorshift32. */
-function generator(state: number): (below: number) => number {
-  let next = state | 1;
-  return (below) => {
-    next ^= next << 13;
-    next ^= next >>> 17;
-    next ^= next << 5;
-    return (next >>> 0) % below;
-  };
-}
 
 function seeds(): Uint8Array[] {
   const made = ([32, 64] as const).flatMap((bits) =>
@@ -104,7 +95,7 @@ function hotSpots(bytes: Uint8Array): [start: number, length: number][] {
   ];
 }
 
-function mutate(bytes: Uint8Array, spots: readonly [number, number][], random: (below: number) => number): Uint8Array {
+function mutate(bytes: Uint8Array, spots: readonly [number, number][], random: Random): Uint8Array {
   let copy = bytes.slice();
   for (let count = 1 + random(6); count > 0; count--) {
     const [start, length] = random(8) === 0 ? [0, copy.length] : spots[random(spots.length)]!;
@@ -122,7 +113,7 @@ function mutate(bytes: Uint8Array, spots: readonly [number, number][], random: (
   return copy;
 }
 
-const editsOf = (random: (below: number) => number): ElfEdits => {
+const editsOf = (random: Random): ElfEdits => {
   const text = (length: number) => "/".padEnd(1 + random(length), "abc/");
   const all: ElfEdits = {
     interpreter: text(200),
@@ -204,15 +195,10 @@ it(`${runs} damaged files from seed ${seed} give a typed error or a result, in t
     const { bytes, spots } = sources[random(sources.length)]!;
     const damaged = mutate(bytes, spots, random);
     const edits = editsOf(random);
-    const time = () => {
-      const start = process.cpuUsage();
-      refusals += exercise(damaged, edits);
-      const { user, system } = process.cpuUsage(start);
-      return (user + system) / 1000;
-    };
     try {
-      // A garbage collection is no hang: what is slow is asked again.
-      if (time() > slowest && Math.min(time(), time()) > slowest) throw new Error(`takes longer than ${slowest} ms`);
+      inTime(slowest, () => {
+        refusals += exercise(damaged, edits);
+      });
     } catch (error) {
       const kept = join(tmpdir(), `flixwrap-fuzz-${seed}-${run}.elf`);
       writeFileSync(kept, damaged);
