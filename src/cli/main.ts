@@ -88,7 +88,7 @@ function tellLost(error: NodeJS.ErrnoException): void {
 }
 
 const lost = (error: NodeJS.ErrnoException): string =>
-  `${argv[0] ?? called}: cannot write to standard output: got ${error.code === "ENOSPC" ? "no space left on the disk" : error.message}\n`;
+  `${argv[0]?.startsWith("-") === false ? argv[0] : "flixwrap"}: cannot write to standard output: got ${error.code === "ENOSPC" ? "no space left on the disk" : error.message}\n`;
 
 function print(descriptor: number, text: string): void {
   const bytes = Buffer.from(text);

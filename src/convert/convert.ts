@@ -40,11 +40,12 @@ export async function convert(request: Request, context: Context): Promise<Outco
     };
     context.emit({ kind: "step", step: "image", detail: [rootfs.description, platform].filter(Boolean).join(" ") });
 
-    const finish = (root: Rootfs): Promise<Outcome> => carryOut(root, converter, { request, name, image }, context);
+    const finish = (root: Rootfs): Promise<Outcome> =>
+      carryOut(root, converter, { request, name, image, source: opened.image }, context);
     if (options.strip !== true) return await finish(rootfs);
     const { stripRoot } = await import("./strip.ts");
     return await withTempFolder(context, async (folder) =>
-      finish(await stripRoot(rootfs, converter.plan(rootfs).plan, folder, context)),
+      finish(await stripRoot(rootfs, converter.plan(rootfs, opened.image).plan, folder, context)),
     );
   } finally {
     opened.close();
@@ -54,19 +55,22 @@ export async function convert(request: Request, context: Context): Promise<Outco
 interface Conversion {
   readonly request: Request;
   readonly name: string;
+  /** As it is told. */
   readonly image: Outcome["image"];
+  /** As it was opened. */
+  readonly source: Image;
 }
 
 /** From the root to the file. */
 async function carryOut(
   rootfs: Rootfs,
   converter: Converter,
-  { request, name, image }: Conversion,
+  { request, name, image, source }: Conversion,
   context: Context,
 ): Promise<Outcome> {
   const { options } = request;
   await takeBreath(context);
-  const converted = converter.plan(rootfs);
+  const converted = converter.plan(rootfs, source);
   await takeBreath(context);
   const { arch = chooseArchitecture(converted.elfs, image.platform)?.systemd } = options;
   const architecture = arch === "any" ? undefined : arch;

@@ -7,7 +7,8 @@ import type { Plan } from "../extension/plan.ts";
 import { readTemplate } from "../host/templates.ts";
 import type { NamedText } from "../extension/publish/sysupdate.ts";
 import { openTorcx } from "../image/open-torcx.ts";
-import { type OpenedImage, openImage } from "../oci/image.ts";
+import { libraryPathOf } from "../loader/index.ts";
+import { type Image, type OpenedImage, openImage } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 import { unitFileName, unitFolder } from "../extension/units/names.ts";
@@ -41,7 +42,7 @@ export interface Converted {
 /** A converter that has read its request; whatever is wrong with that is told before anything is fetched. */
 export interface Converter {
   open(context: Context): Promise<OpenedImage>;
-  plan(rootfs: Rootfs): Converted;
+  plan(rootfs: Rootfs, image: Image): Converted;
 }
 
 /** One row per converter. */
@@ -51,10 +52,10 @@ export const converters: Readonly<Record<Request["converter"], (request: Request
     const prefix = parsePrefix(options.prefix ?? defaultPrefix);
     return {
       open: imageOpener(source, options),
-      plan(rootfs) {
+      plan(rootfs, { config }) {
         const { lib: libraries, withBinaries: binaries, dlopen, hwcaps, kernel } = options;
         const wanted = defined({ libraries, binaries, dlopen, hwcaps, kernel });
-        const plan = planFlix(rootfs, parsed, { name, prefix, ...wanted });
+        const plan = planFlix(rootfs, parsed, { name, prefix, libraryPath: libraryPathOf(config.env), ...wanted });
         return { plan, elfs: plan.closure.objects.map(({ elf }) => elf), privateFolder: join(prefix, name) };
       },
     };

@@ -1,6 +1,7 @@
 import type { Context } from "../core/context.ts";
 import { defined } from "../core/defined.ts";
 import type { RootPath } from "../core/paths.ts";
+import { libraryPathOf } from "../loader/index.ts";
 import { openImage } from "../oci/image.ts";
 import { parseReference } from "../oci/reference.ts";
 import { explain } from "../wrap/explain/explain.ts";
@@ -19,7 +20,12 @@ export async function explainImage(
     return explain(
       opened.rootfs,
       paths,
-      defined({ libraries: options.lib, dlopen: options.dlopen, hwcaps: options.hwcaps }),
+      defined({
+        libraryPath: libraryPathOf(opened.image.config.env),
+        libraries: options.lib,
+        dlopen: options.dlopen,
+        hwcaps: options.hwcaps,
+      }),
     );
   } finally {
     opened.close();

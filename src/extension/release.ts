@@ -38,12 +38,14 @@ export const releaseFolder = extPath("/usr/lib/extension-release.d");
  * @throws FlixwrapError `extension-name`.
  */
 export function parseName(text: string): string {
+  // `extension-release.NAME` must fit NAME_MAX.
+  const longest = 255 - "extension-release.".length;
   const bad = (got: string, hint?: string) =>
     new FlixwrapError("extension-name", {
       what: "not a name for an extension",
       where: text === "" ? "(empty)" : text,
       got,
-      wanted: "letters, digits and . _ + -, beginning with a letter or digit",
+      wanted: `letters, digits and . _ + -, beginning with a letter or digit, at most ${longest} of them`,
       ...defined({ hint }),
     });
   if (text === "") throw bad("nothing");
@@ -54,8 +56,7 @@ export function parseName(text: string): string {
   if (/\.(raw|v)$/.test(text))
     throw bad(`the ending ${text.slice(text.lastIndexOf("."))}`, "leave it out, systemd cuts it off");
   if (!/^[A-Za-z0-9][A-Za-z0-9._+-]*$/.test(text)) throw bad("another character");
-  // `extension-release.NAME` must fit NAME_MAX.
-  if (text.length > 255 - "extension-release.".length) throw bad(`${text.length} characters`);
+  if (text.length > longest) throw bad(`${text.length} characters`);
   return text;
 }
 

@@ -7,7 +7,7 @@ import type { Asker, SearchWorld } from "./world.ts";
 
 /** A {@link SearchRule} before its folder is known to exist. */
 export type OpenRule =
-  | { readonly kind: "path" | "cache" | "conf" | "default" | "path-file" }
+  | { readonly kind: "path" | "library-path" | "cache" | "conf" | "default" | "path-file" }
   | { readonly kind: "rpath" | "runpath"; readonly owner: RootPath };
 
 /** A path that the loader would try. */
@@ -43,6 +43,9 @@ function* expandList(world: SearchWorld, list: SearchList, name: string, asker: 
       }
       return;
     }
+    case "library-path":
+      yield inFolders(world, world.libraryPath, name, { kind: "library-path" });
+      return;
     case "cache":
     case "conf": {
       const entries = list.kind === "cache" ? facts.cache : world.conf();

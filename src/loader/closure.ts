@@ -54,6 +54,8 @@ export type SearchRule =
   | { readonly kind: "path" }
   /** DT_RPATH / DT_RUNPATH of `owner`, the entry expanded to `folder`. */
   | { readonly kind: "rpath" | "runpath"; readonly owner: RootPath; readonly folder: RootPath }
+  /** A folder of the LD_LIBRARY_PATH that the image starts its programs with. */
+  | { readonly kind: "library-path"; readonly folder: RootPath }
   /** The root's /etc/ld.so.cache, or what ldconfig would put there from ld.so.conf. */
   | { readonly kind: "cache" | "conf"; readonly folder: RootPath }
   /** A folder compiled into the loader, or musl's path file. */

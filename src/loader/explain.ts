@@ -5,6 +5,7 @@ const ruleNames: Readonly<Record<SearchRule["kind"], string>> = {
   path: "path as written",
   rpath: "DT_RPATH",
   runpath: "DT_RUNPATH",
+  "library-path": "LD_LIBRARY_PATH of the image",
   cache: "ld.so.cache",
   conf: "ld.so.conf",
   default: "default folder",

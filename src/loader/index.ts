@@ -5,6 +5,7 @@ export type { DlopenLevel } from "./dlopen.ts";
 export { explainMissing, wordRule } from "./explain.ts";
 export { type LoaderFacts, muslPathFile } from "./facts.ts";
 export { loaderFamily } from "./family.ts";
+export { libraryPathOf } from "./library-path.ts";
 export { type PluginFolder, findPluginFolders } from "./plugins.ts";
 export { type LoaderPolicy, glibc, musl } from "./policy.ts";
 export type { LateRequest } from "./process.ts";

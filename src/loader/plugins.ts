@@ -78,13 +78,15 @@ const purposes: readonly Purpose[] = [
   },
   { folder: /\/postgresql\/.*lib$/, why: "PostgreSQL extensions (dynamic_library_path)", by: /^postgres$/ },
   { folder: /\/perl/, why: "compiled Perl modules (PERL5LIB)", by: /^(?:lib)?perl[\d.]*(?:\.so|$)/ },
-  { folder: /\/lib-dynload$/, why: "compiled modules of Python's library", by: /^(?:lib)?python3/ },
+  // The whole of it: beside its compiled modules (lib-dynload) stand those that Python does not even start without.
+  { folder: /\/python3\.\d+$/, why: "Python's library, without which it does not start", by: /^(?:lib)?python3/ },
   { folder: /\/sudo$/, why: "sudo's plug-ins, chosen by sudo.conf", by: /^sudo$/ },
 ];
 
 /** Folders that objects put together at run time: object's file name -> folder. */
 const computed: readonly (readonly [object: RegExp, folder: string])[] = [
-  [/^(?:lib)?python(3\.\d+)\b/, "/usr/lib/python$1/lib-dynload"],
+  [/^(?:lib)?python(3\.\d+)\b/, "/usr/lib/python$1"],
+  [/^(?:lib)?python(3\.\d+)\b/, "/usr/local/lib/python$1"],
 ];
 
 /**

@@ -4,7 +4,7 @@
  */
 export interface LoaderPolicy {
   readonly family: "glibc" | "musl";
-  /** The lists asked, in order, for a name without a slash. LD_LIBRARY_PATH belongs to the run, not to the root. */
+  /** The lists asked, in order, for a name without a slash. */
   readonly lists: readonly SearchList[];
   readonly runPath: RunPathSyntax;
   /** Folders that a list's folder is extended by (`glibc-hwcaps/…`) are looked at first. */
@@ -46,6 +46,8 @@ export type SearchList =
       /** The list does not exist for an asking object that has DT_RUNPATH. */
       readonly unlessRunpath?: true;
     }
+  /** LD_LIBRARY_PATH: nothing of the root, but an image may start its programs with one. */
+  | { readonly kind: "library-path" }
   /** /etc/ld.so.cache, then (later in the order, see {@link glibc}) what ldconfig would have put there. */
   | { readonly kind: "cache" | "conf" }
   /** The compiled-in folders, or musl's path file, which replaces them. */
@@ -68,6 +70,7 @@ export const glibc: LoaderPolicy = {
   lists: [
     // _dl_map_new_object: "When the object has the RUNPATH information we don't use any RPATHs."
     { kind: "run-path", tag: "rpath", of: "chain", unlessRunpath: true },
+    { kind: "library-path" },
     { kind: "run-path", tag: "runpath", of: "self" },
     { kind: "cache" },
     { kind: "default" },
@@ -95,7 +98,7 @@ export const glibc: LoaderPolicy = {
 
 export const musl: LoaderPolicy = {
   family: "musl",
-  lists: [{ kind: "run-path", tag: "prefer-runpath", of: "chain" }, { kind: "default" }],
+  lists: [{ kind: "library-path" }, { kind: "run-path", tag: "prefer-runpath", of: "chain" }, { kind: "default" }],
   runPath: {
     separator: /[:\n]/,
     emptyElement: "skip",

@@ -26,6 +26,8 @@ export interface ResolveOptions {
   readonly dlopen?: DlopenLevel;
   /** What objects are known to load by dlopen(3) though they do not declare it; asked once for every loaded object. */
   readonly late?: (object: Pick<Asker, "node" | "elf">) => readonly LateRequest[];
+  /** Folders of the LD_LIBRARY_PATH that all programs are started with. */
+  readonly libraryPath?: readonly string[];
   /** Where relative run paths start; without it they find nothing (a process's folder is not known here). */
   readonly workingFolder?: RootPath;
   /** Facts of an object that are not (yet) those of its bytes; undefined reads the bytes. */
@@ -66,6 +68,7 @@ export function resolveClosure(rootfs: Rootfs, programs: readonly RootPath[], op
         facts,
         levels,
         locate,
+        libraryPath: options.libraryPath ?? [],
         openObject: (node) => objects.open(node, facts.elf),
         conf: () => indexFolders(rootfs, facts, (node) => objects.open(node, facts.elf)),
       };

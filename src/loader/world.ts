@@ -11,6 +11,8 @@ export interface SearchWorld {
   /** Active `glibc-hwcaps` levels, best first. */
   readonly levels: readonly string[];
   readonly locate: Locator;
+  /** Folders of LD_LIBRARY_PATH. */
+  readonly libraryPath: readonly string[];
   openObject(node: RootNode): Opening;
   /** What ldconfig would put into the cache. */
   conf(): readonly CacheEntry[];

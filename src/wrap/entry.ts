@@ -61,11 +61,14 @@ const isInside = (path: ExtPath): boolean =>
 function spellingFor(from: RootPath, wanted: ExtPath): string {
   const isWhole = wanted === "/usr" || wanted === "/opt" || wanted === "/";
   if (isWhole && (from as string) === wanted) return `name the files and folders below ${wanted} that are needed`;
-  const folder = isProgramFolder(wanted) || isProgramFolder(from) ? "bin" : "share";
-  const place = `write ${from}:/usr/${folder}/${baseName(wanted) || "root"} to place it there`;
+  // Nothing of the image was read yet. What stands at its very root (`/traefik`) is the program of a small image.
+  const isProgram = isProgramFolder(wanted) || isProgramFolder(from) || (rootFile.test(from) && !rootFolder.test(from));
+  const place = `write ${from}:/usr/${isProgram ? "bin" : "share"}/${baseName(wanted) || "root"} to place it there`;
   return isWithin(from, "/etc") && (from as string) === wanted ? `flix takes it by --etc ${from}; or ${place}` : place;
 }
 
+const rootFile = /^\/[^/.]+$/;
+const rootFolder = /^\/(boot|data|dev|etc|home|lib\w*|media|mnt|proc|root|run|s?bin|srv|sys|tmp|var)$/;
 const isProgramFolder = (path: string): boolean => /\/s?bin\//.test(path);
 
 function withoutSbin(path: ExtPath): ExtPath {

@@ -104,7 +104,7 @@ export function refuseErrors(findings: readonly Finding[]): void {
   if (errors.length === 0) return;
   throw new FlixwrapError("extension-check", {
     what: `the extension has ${errors.length === 1 ? "an error" : `${errors.length} errors`}`,
-    hint: `--no-check ${errors[0]!.rule} lets it pass`,
+    hint: `${[...new Set(errors.map(({ rule }) => `--no-check ${rule}`))].join(" ")} lets it pass`,
     items: errors.map((finding) => `${wordFinding(finding)} [${finding.rule}]`),
   });
 }

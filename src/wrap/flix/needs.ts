@@ -5,8 +5,10 @@ import type { Rootfs } from "../../oci/rootfs.ts";
 import { findLibraries, knownRequests } from "./late.ts";
 import type { SelectedFile, Selection } from "./selection.ts";
 
-/** What programs load late, by dlopen(3). */
+/** Where programs look for libraries first, and what they load late, by dlopen(3). */
 export interface LateOptions {
+  /** Folders of the image's own LD_LIBRARY_PATH. */
+  readonly libraryPath?: readonly string[];
   /** Paths or patterns of libraries that the programs load. */
   readonly libraries?: readonly string[];
   /** How much of what objects declare in `.note.dlopen` comes along. */
@@ -30,7 +32,7 @@ export function resolveSelection(
   return resolveClosure(rootfs, pathsOf(selection, "program"), {
     libraries: pathsOf(selection, "library"),
     hwcaps: options.hwcaps ?? "all",
-    ...defined({ dlopen: options.dlopen }),
+    ...defined({ dlopen: options.dlopen, libraryPath: options.libraryPath }),
     late: (object) => [
       ...knownRequests(rootfs, object),
       ...(object.elf.interpreter === undefined

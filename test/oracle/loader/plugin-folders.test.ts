@@ -36,7 +36,7 @@ describe("folders of plug-ins, against find(1)", () => {
     { program: "/usr/bin/curl", folders: [`${lib}/gconv`, `${lib}/ossl-modules`, `${lib}/engines-3`] },
     { program: "/usr/sbin/sshd", folders: [`${lib}/gconv`, `${lib}/ossl-modules`, "/lib/x86_64-linux-gnu/security"] },
     { program: "/usr/bin/sudo", folders: ["/usr/libexec/sudo"] },
-    { program: "/usr/bin/python3.11", folders: ["/usr/lib/python3.11/lib-dynload"] },
+    { program: "/usr/bin/python3.11", folders: ["/usr/lib/python3.11"] },
     {
       program: "/usr/lib/postgresql/15/bin/postgres",
       folders: ["/usr/lib/postgresql/15/lib", "/lib/x86_64-linux-gnu/security"],

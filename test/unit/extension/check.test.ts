@@ -305,6 +305,10 @@ test("errors stop a build, all at once; warnings do not", () => {
   expect(() => refuseErrors(findings)).toThrow(
     /2 errors.*\n {2}\/etc: .*\[outside\]\n {2}\/usr\/sbin: .*\[shadowed-link\]/,
   );
+  // What lets it pass is every rule, each once.
+  expect(() => refuseErrors([...findings, ...findings])).toThrow(
+    "--no-check outside --no-check shadowed-link lets it pass",
+  );
   expect(() => refuseErrors(check({ ...good, "/usr/bin/d": { target: "nowhere" } }))).not.toThrow();
 });
 

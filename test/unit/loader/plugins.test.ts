@@ -51,7 +51,7 @@ describe("folders of plug-ins", () => {
     {
       program: "/usr/bin/python3.11",
       found: [
-        "/usr/bin/python3.11: /usr/lib/python3.11/lib-dynload, compiled modules of Python's library: /usr/lib/python3.11/lib-dynload/_ssl.cpython-311.so",
+        "/usr/bin/python3.11: /usr/lib/python3.11, Python's library, without which it does not start: /usr/lib/python3.11/lib-dynload/_ssl.cpython-311.so",
       ],
     },
     {

@@ -25,6 +25,8 @@ describe("entries", () => {
 
   test.each([
     ["/bin/tool", "wrap-target-outside", "/bin/tool:/usr/bin/tool"],
+    ["/traefik", "wrap-target-outside", "write /traefik:/usr/bin/traefik"],
+    ["/data", "wrap-target-outside", "/data:/usr/share/data"],
     ["/etc/nginx", "wrap-target-outside", "/etc/nginx:/usr/share/nginx"],
     ["/usr/bin/x:/etc/x", "wrap-target-outside", "/usr and /opt"],
     ["/usr/bin/../../etc/x", "wrap-target-outside", "/usr and /opt"],
