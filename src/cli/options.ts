@@ -159,6 +159,7 @@ export const etcOptions = grouped("The extension:", [
     help: "ship this path of the image's /etc; the host copies it to its own /etc unless it is there (tmpfiles.d)",
   },
 ]);
+/** `--etc` as `flatwrap` spells it. */
 export const shipEtcOptions: readonly OptionRow[] = [{ ...etcOptions[0]!, flags: "--ship-etc <path>" }];
 
 /** Where a converter puts private files. */
@@ -266,6 +267,7 @@ export const shellOptions = hidden([
     help: "`--update-url`, of Flatcar's server (https://extensions.flatcar.org/extensions/NAME/) when that is not given",
   },
 ]);
+/** The same for commands that take an image. */
 export const shellImageOptions = hidden([
   { flags: "--arch <architecture>", as: "platform", parse: parsePlatform, help: "`--platform`" },
 ]);
@@ -357,6 +359,7 @@ export const traceOptions = grouped("What programs load late:", [
   },
 ]);
 
+/** `--quiet`, of commands that tell what they do. */
 export const quietOption: OptionRow = { flags: "-q, --quiet", help: "only warnings and errors" };
 
 /** How a run behaves. */
@@ -377,7 +380,9 @@ export const verifyOptions: readonly OptionRow[] = [
   { flags: "--host <folder>", help: "a real host's root folder, more exact than any profile" },
   { flags: "--json", help: "one JSON line per file" },
 ];
+/** `--sarif`, of `check`. */
 export const sarifOption: OptionRow = { flags: "--sarif", help: "SARIF 2.1.0, which code hosts show" };
+/** `--json`, of commands with one result. */
 export const jsonOption: OptionRow = { flags: "--json", help: "one JSON line" };
 
 /** `info` */
@@ -490,6 +495,7 @@ export const pullOptions: readonly OptionRow[] = [
 
 /** `cache` */
 export const cacheOptions: readonly OptionRow[] = [imageOptions.at(-1)!, { flags: "--json", help: "JSON lines" }];
+/** `cache prune` */
 export const pruneOptions: readonly OptionRow[] = [
   { flags: "--max-bytes <bytes>", parse: parseCount, help: "what may stay, the last used first (default: nothing)" },
 ];

@@ -9,6 +9,7 @@ export interface Terminal {
   readonly interactive: boolean;
 }
 
+/** How a run talks: JSON lines instead of text; warnings and errors alone. */
 export interface ReportStyle {
   readonly json: boolean;
   readonly quiet: boolean;

@@ -34,6 +34,7 @@ export interface BakeRequest {
   readonly options: BakeOptions;
 }
 
+/** The options of `bake` beside the recipe's own. */
 export interface BakeOptions extends ConvertOptions {
   readonly mirror?: readonly string[];
   readonly offline?: boolean;

@@ -134,6 +134,7 @@ function imageOpener(source: string, options: ConvertOptions): Converter["open"]
   return (context) => openImage(reference, { ...options, context });
 }
 
+/** The folder for private files, unless `--prefix` names another one. */
 export const defaultPrefix = extPath("/usr/lib/flixwrap");
 
 function readElfs(rootfs: Rootfs, nodes: readonly RootNode[]): ElfFile[] {

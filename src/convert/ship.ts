@@ -13,6 +13,7 @@ import { defined } from "../core/defined.ts";
 import type { ConvertOptions } from "./request.ts";
 import { runSmokeTests, smokeTestAlone, type SmokeTest } from "./smoke.ts";
 
+/** What was written. */
 export interface Shipped {
   /** Missing after a dry run. */
   readonly file?: ImageFile;
@@ -20,6 +21,7 @@ export interface Shipped {
   readonly beside: readonly string[];
 }
 
+/** Which extension is shipped, and what its converter adds. */
 export interface ShipRequest {
   readonly name: string;
   /** systemd's word; undefined for any. */

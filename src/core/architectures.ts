@@ -21,6 +21,7 @@ const little32 = { bits: 32, endian: "little" } as const;
 const little64 = { bits: 64, endian: "little" } as const;
 const big64 = { bits: 64, endian: "big" } as const;
 
+/** Every architecture that an extension can name. */
 export const architectures: readonly Architecture[] = [
   {
     oci: "amd64",

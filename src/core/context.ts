@@ -11,6 +11,7 @@ export interface Context {
   stdin?(): AsyncIterable<Uint8Array>;
 }
 
+/** One thing that a run tells while it works. */
 export type ProgressEvent =
   /** One of the eight steps has begun, or something worth a line has happened in it. */
   | { readonly kind: "step"; readonly step: string; readonly detail: string }

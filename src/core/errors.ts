@@ -10,6 +10,7 @@ export type ErrorCode = "usage" | "interrupted" | `${Room}-${string}`;
 
 type Room = "core" | "host" | "elf" | "loader" | "oci" | "wrap" | "extension" | "pack" | "recipe" | "smoke";
 
+/** What is known of a failure. `--json` prints these facts, {@link wordError} makes a message of them. */
 export interface ErrorFacts {
   /** What failed, a clause without a full stop: `cannot find library libfoo.so.1`. */
   readonly what: string;
@@ -23,6 +24,7 @@ export interface ErrorFacts {
   readonly items?: readonly string[];
 }
 
+/** A failure for a known reason; its message is {@link wordError} of its facts. */
 export class FlixwrapError extends Error {
   override readonly name = "FlixwrapError";
   readonly code: ErrorCode;

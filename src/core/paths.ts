@@ -21,7 +21,9 @@ export function normalise(path: string): string {
   return `/${parts.join("/")}`;
 }
 
+/** Any spelling as a path of the image. */
 export const rootPath = (path: string): RootPath => normalise(path) as RootPath;
+/** Any spelling as a path of the extension. */
 export const extPath = (path: string): ExtPath => normalise(path) as ExtPath;
 
 /** The folder that holds `path`; the root holds itself. */
@@ -29,6 +31,7 @@ export function parentOf<P extends RootPath | ExtPath>(path: P): P {
   return (path.slice(0, path.lastIndexOf("/")) || "/") as P;
 }
 
+/** The last part of a path; empty for the root. */
 export const baseName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
 
 /** `join("/usr", "lib/x")` and `join("/", "x")`; the result is normalised. */

@@ -3,17 +3,21 @@
  * Sources: gABI (chapters 4 and 5), the Linux extensions of the LSB, glibc's <elf.h> for values.
  */
 
+/** Types of files: e_type. */
 export const ET = { NONE: 0, REL: 1, EXEC: 2, DYN: 3, CORE: 4 } as const;
 
 /** Positions inside e_ident. */
 export const EI = { CLASS: 4, DATA: 5, VERSION: 6, OSABI: 7, ABIVERSION: 8 } as const;
 
+/** Machines with peculiarities of their own: e_machine. */
 export const EM = { MIPS: 8, PARISC: 15, PPC64: 21, S390: 22, SPARCV9: 43, IA_64: 50, ALPHA: 0x9026 } as const;
 
 /** e_phnum that means "see sh_info of section 0"; e_shstrndx that means "see sh_link of section 0". */
 export const PN_XNUM = 0xffff;
+/** Section numbers that name no section. */
 export const SHN = { UNDEF: 0, LORESERVE: 0xff00, ABS: 0xfff1, COMMON: 0xfff2, XINDEX: 0xffff } as const;
 
+/** Types of segments: p_type. */
 export const PT = {
   NULL: 0,
   LOAD: 1,
@@ -29,8 +33,10 @@ export const PT = {
   GNU_PROPERTY: 0x6474e553,
 } as const;
 
+/** Permissions of a segment: p_flags. */
 export const PF = { X: 1, W: 2, R: 4 } as const;
 
+/** Types of sections: sh_type. */
 export const SHT = {
   NULL: 0,
   PROGBITS: 1,
@@ -50,8 +56,10 @@ export const SHT = {
   GNU_VERSYM: 0x6fffffff,
 } as const;
 
+/** Attributes of a section: sh_flags. */
 export const SHF = { WRITE: 1n, ALLOC: 2n, EXECINSTR: 4n } as const;
 
+/** Tags of the dynamic table: d_tag. */
 export const DT = {
   NULL: 0,
   NEEDED: 1,
@@ -167,6 +175,7 @@ export const DF_1 = {
   PIE: 0x8000000,
 } as const;
 
+/** Flags of a needed or defined version: vna_flags and vd_flags. */
 export const VER_FLG = { BASE: 1, WEAK: 2 } as const;
 /** Version indices that name no version; bit 15 hides a symbol. */
 export const VER_NDX = { LOCAL: 0, GLOBAL: 1, HIDDEN: 0x8000 } as const;

@@ -73,6 +73,7 @@ export interface Draft {
   growth: Growth;
 }
 
+/** A draft without any change yet. */
 export function openDraft(file: ElfFile, limits: GrowthLimits): Draft {
   const table = openDynamicTable(file);
   const oldSections = readSections(file);

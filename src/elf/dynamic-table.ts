@@ -18,6 +18,7 @@ export interface DynamicTable {
   readonly bytes: Uint8Array;
 }
 
+/** One entry as it will be written. */
 export interface TableEntry {
   tag: number;
   value: bigint;
@@ -38,6 +39,7 @@ const dispensableTags: readonly { readonly tag: number; readonly name: string }[
   { tag: DT.DEBUG, name: "DT_DEBUG" },
 ];
 
+/** The table as it is in the file; undefined for a file without one. */
 export function openDynamicTable(file: ElfFile): DynamicTable | undefined {
   if (file.dynamicRange === undefined) return undefined;
   const { offset, length } = file.dynamicRange;
@@ -72,6 +74,7 @@ export function fitEntries(file: ElfFile, table: DynamicTable): string[] {
   });
 }
 
+/** The table's bytes, terminator included, as many as it has in the file. */
 export function writeDynamicTable(file: ElfFile, table: DynamicTable): Uint8Array {
   const size = Dyn.size(file);
   // What is not needed stays as it is.

@@ -7,6 +7,7 @@ import { refused } from "./problems.ts";
 
 /** Edits of the dynamic table. Each gives back what it has changed, for people. */
 
+/** A run path and the tag that carries it, DT_RPATH or DT_RUNPATH. */
 export interface RunPath {
   readonly kind: "rpath" | "runpath";
   readonly value: string;
@@ -22,6 +23,7 @@ export interface NeededEdits {
   readonly replace?: ReadonlyMap<string, string>;
 }
 
+/** Bits of DT_FLAGS or DT_FLAGS_1 to be set and to be cleared. */
 export interface FlagEdit {
   readonly set?: number;
   readonly clear?: number;
@@ -46,6 +48,7 @@ function addEntry(table: DynamicTable, tag: number): TableEntry {
   return entry;
 }
 
+/** Sets the run path, or takes every one away (null). */
 export function editRunPath(draft: Draft, runPath: RunPath | null | undefined): string[] {
   if (runPath === undefined) return [];
   const { file } = draft;
@@ -75,6 +78,7 @@ export function editRunPath(draft: Draft, runPath: RunPath | null | undefined): 
   ];
 }
 
+/** Sets DT_SONAME, or takes it away (null). */
 export function editSoname(draft: Draft, soname: string | null | undefined): string[] {
   const { file } = draft;
   if (soname === undefined || soname === (file.soname ?? null)) return [];
@@ -91,6 +95,7 @@ export function editSoname(draft: Draft, soname: string | null | undefined): str
   return [file.soname === undefined ? `soname ${soname}` : `soname ${file.soname} -> ${soname}`];
 }
 
+/** Removes, renames and adds needed libraries. */
 export function editNeeded(draft: Draft, edits: NeededEdits | undefined): string[] {
   if (edits === undefined) return [];
   const { file } = draft;
@@ -135,6 +140,7 @@ const flagTables = {
   [DT.FLAGS_1]: { names: DF_1, what: "DT_FLAGS_1", now: DF_1.NOW },
 } as const;
 
+/** Sets and clears bits of DT_FLAGS or DT_FLAGS_1. */
 export function editFlags(
   draft: Draft,
   tag: typeof DT.FLAGS | typeof DT.FLAGS_1,
@@ -158,6 +164,7 @@ export function editFlags(
   return changed.map(([name, bit]) => ((after & BigInt(bit)) === 0n ? `${what} ${name} removed` : `${what} ${name}`));
 }
 
+/** Adds DT_DEBUG unless there is one. */
 export function editDebugTag(draft: Draft, wanted: true | undefined): string[] {
   if (wanted === undefined) return [];
   const table = tableOf(draft);

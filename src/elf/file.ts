@@ -47,6 +47,7 @@ export interface ElfFile extends Format, Mapped {
   readonly noDefaultLib: boolean;
 }
 
+/** One entry of the dynamic table. */
 export interface DynamicEntry {
   /** d_tag. One beyond 2^53 is rounded: nobody gives such a tag a meaning. */
   readonly tag: number;

@@ -91,6 +91,7 @@ export function abiTagsOf(file: ElfFile, notes: readonly Note[]): AbiTag[] {
     });
 }
 
+/** One property of a file, uninterpreted. */
 export interface GnuProperty {
   /** pr_type: 0xc0000002 are x86's IBT and SHSTK bits, 0xc0000000 AArch64's BTI and PAC bits. */
   readonly type: number;

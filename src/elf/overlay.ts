@@ -11,6 +11,7 @@ export interface Overlay {
   finish(size: number): ByteWrite[];
 }
 
+/** An overlay of a file without any write yet. */
 export function openOverlay(source: ByteSource): Overlay {
   const writes: ByteWrite[] = [];
   return {

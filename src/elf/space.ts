@@ -19,6 +19,7 @@ const paddingMax = 16;
 /** What a gap between sections may have too much to count as the former place of a block: alignment. */
 const gapTolerance = 64;
 
+/** A range of a file by its begin and end instead of its length. */
 export const spanOf = ({ offset, length }: FileRange): Span => ({ start: offset, end: offset + length });
 
 const spanOfSegment = ({ offset, filesz }: Segment): Span => ({ start: Number(offset), end: Number(offset + filesz) });

@@ -107,6 +107,10 @@ export interface HashTable {
   word(index: number): number;
 }
 
+/**
+ * The System V hash table; undefined for a file without one.
+ * @throws FlixwrapError `elf-malformed` when it is not in the file.
+ */
 export function openHash(file: ElfFile): HashTable | undefined {
   const address = lastValue(file, DT.HASH);
   if (address === undefined) return undefined;
@@ -149,6 +153,10 @@ export interface GnuHashTable {
   chain(symbol: number): number;
 }
 
+/**
+ * The GNU hash table; undefined for a file without one.
+ * @throws FlixwrapError `elf-malformed` when it is not in the file.
+ */
 export function openGnuHash(file: ElfFile): GnuHashTable | undefined {
   const address = lastValue(file, DT.GNU_HASH);
   if (address === undefined) return undefined;

@@ -14,6 +14,7 @@ export interface NeededVersions {
   readonly versions: readonly NeededVersion[];
 }
 
+/** A version that is needed of a library (Vernaux). */
 export interface NeededVersion {
   readonly name: string;
   /** vna_hash, the System V hash of the name. */
@@ -24,6 +25,7 @@ export interface NeededVersion {
   readonly index: number;
 }
 
+/** A version that an object defines (Verdef). */
 export interface DefinedVersion {
   readonly name: string;
   readonly hash: number;

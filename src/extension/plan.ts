@@ -14,6 +14,7 @@ export interface Plan {
   readonly warnings: readonly string[];
 }
 
+/** One thing that stands in the extension afterwards, and where its bytes come from. */
 export type Action =
   /** A file of the root, bytes and attributes as they are. */
   | (Placement & { readonly kind: "copy"; readonly from: RootNode })

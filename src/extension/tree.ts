@@ -18,6 +18,7 @@ export interface ExtensionTree {
   readonly nodes: ReadonlyMap<ExtPath, TreeNode>;
 }
 
+/** One node of the extension, as the packer writes it. */
 export type TreeNode =
   | (Attributes & { readonly type: "directory" })
   | (Attributes & { readonly type: "file"; readonly content: ByteSource })

@@ -6,6 +6,7 @@ import { readFileSync, readlinkSync } from "node:fs";
  */
 export type ProcessToken = string;
 
+/** This process's token: `PID-STARTED-NAMESPACE`. */
 export function ownToken(): ProcessToken {
   const stat = readFileSync("/proc/self/stat", "utf8");
   return [stat.slice(0, stat.indexOf(" ")), startTime(stat), ownNamespace()].join("-");

@@ -25,6 +25,7 @@ export interface Process {
   readonly objects: readonly RootPath[];
 }
 
+/** One object of the closure, however many processes load it. */
 export interface LoadedObject {
   /** The real file inside the root. */
   readonly node: RootNode;
@@ -36,6 +37,7 @@ export interface LoadedObject {
   readonly reasons: readonly Reason[];
 }
 
+/** Why an object is loaded: who asked for it, by which name, and what found it. */
 export interface Reason {
   /** Real path of the object with the DT_NEEDED (or PT_INTERP) entry. */
   readonly neededBy: RootPath;
@@ -63,6 +65,7 @@ export type SearchRule =
   /** Satisfied by an object that was loaded already (soname, request name or identity), or musl's own libc. */
   | { readonly kind: "loaded" };
 
+/** A library that was asked for and not found. */
 export interface MissingLibrary {
   readonly name: string;
   readonly neededBy: RootPath;
@@ -70,6 +73,7 @@ export interface MissingLibrary {
   readonly searched: readonly SearchedFolder[];
 }
 
+/** One place where a loader looked in vain. */
 export interface SearchedFolder {
   readonly rule: SearchRule["kind"];
   /** As the loader spells it; `.` is the folder the program is started in. */

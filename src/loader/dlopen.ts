@@ -7,6 +7,7 @@ import type { Asker } from "./world.ts";
 
 /** How much of what objects declare in `.note.dlopen` (UAPI.12) comes along; each level includes those before it. */
 export const dlopenLevels = ["none", "required", "recommended", "suggested"] as const;
+/** One of {@link dlopenLevels}. */
 export type DlopenLevel = (typeof dlopenLevels)[number];
 
 /** What an object declares that it loads by dlopen(3), up to a level. */

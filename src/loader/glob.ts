@@ -15,6 +15,7 @@ export const parseComponent = (pattern: string): readonly Token[] => tokenise(pa
 export const matchComponent = (name: string, tokens: readonly Token[]): boolean =>
   name === "" ? tokens.length === 0 : matchTokens(Array.from(name), tokens);
 
+/** A piece of a pattern: a character as it is, any number of characters, or a test of one. */
 export type Token = string | typeof star | ((character: string) => boolean);
 const star = Symbol("*");
 

@@ -3,6 +3,7 @@ import type { ElfFile } from "../elf/file.ts";
 import type { RootNode } from "../oci/rootfs.ts";
 import type { Closure, LoadedObject, MissingLibrary, Process, Reason } from "./closure.ts";
 
+/** One meeting with an object: the same one may arrive again for another reason or by another path. */
 export interface Arrival {
   readonly node: RootNode;
   readonly elf: ElfFile;

@@ -30,6 +30,7 @@ export function readConfFolders(rootfs: Rootfs, conf: RootPath = rootPath("/etc/
   return [...folders];
 }
 
+/** A line of ld.so.conf(5): a folder, or patterns of further files. */
 export type ConfLine =
   | { readonly kind: "folder"; readonly path: string }
   | { readonly kind: "include"; readonly patterns: readonly string[] };

@@ -34,6 +34,7 @@ export interface LoaderPolicy {
   readonly dlopen: "caller" | "program";
 }
 
+/** One of the lists that a loader goes through for a name without a slash, in its order. */
 export type SearchList =
   /**
    * DT_RPATH or DT_RUNPATH: of the asking object, or also of its loader, its loader's loader …
@@ -53,6 +54,7 @@ export type SearchList =
   /** The compiled-in folders, or musl's path file, which replaces them. */
   | { readonly kind: "default" };
 
+/** How a loader reads the text of a run path. */
 export interface RunPathSyntax {
   readonly separator: RegExp;
   /** An empty element names the working folder, or nothing. */
@@ -65,6 +67,7 @@ export interface RunPathSyntax {
   readonly inNames: boolean;
 }
 
+/** glibc's ld.so (elf/dl-load.c). */
 export const glibc: LoaderPolicy = {
   family: "glibc",
   lists: [
@@ -96,6 +99,7 @@ export const glibc: LoaderPolicy = {
   dlopen: "caller",
 };
 
+/** musl's loader (ldso/dynlink.c). */
 export const musl: LoaderPolicy = {
   family: "musl",
   lists: [{ kind: "library-path" }, { kind: "run-path", tag: "prefer-runpath", of: "chain" }, { kind: "default" }],

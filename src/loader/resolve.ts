@@ -14,6 +14,7 @@ import { openObjects } from "./objects.ts";
 import { type LateRequest, type LoadedProcess, loadProcess } from "./process.ts";
 import type { Asker, SearchWorld } from "./world.ts";
 
+/** What {@link resolveClosure} looks for beside the programs. */
 export interface ResolveOptions {
   /** Shared libraries and plug-ins that are wanted by themselves, each loaded as `ld.so --list` would. */
   readonly libraries?: readonly RootPath[];

@@ -14,6 +14,7 @@ export interface Command {
   readonly given?: ReadonlyMap<number, Uint8Array>;
 }
 
+/** How a child ended. */
 export interface Ended {
   /** Exit status; 128 and the signal's number after a signal, as a shell has it. */
   readonly status: number;

@@ -5,6 +5,7 @@ import type { Context } from "../core/context.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import type { SshTarget } from "./ssh-agent.ts";
 
+/** The daemons that are known. */
 export type Engine = "docker" | "podman";
 
 /** Where an engine's API answers: dockerode's options, or a machine to be reached by ssh. */

@@ -5,6 +5,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import { CHUNK } from "./file-source.ts";
 import { splitFrames } from "./zstd-frames.ts";
 
+/** How a stream is compressed, told by its first bytes. */
 export type Compression = "none" | "gzip" | "zstd" | "xz" | "bzip2";
 
 const magics: readonly (readonly [Compression, readonly number[], number[]?])[] = [

@@ -34,6 +34,7 @@ export interface DigestCheck {
   finish(): void;
 }
 
+/** A check of chunks that come one after another; `what` names them in the error. */
 export function checkDigest(wanted: Digest, what: string): DigestCheck {
   const hash = createHash(splitDigest(wanted)[0]);
   return {
@@ -45,5 +46,6 @@ export function checkDigest(wanted: Digest, what: string): DigestCheck {
   };
 }
 
+/** The error for content that is not what its digest says. */
 export const digestMismatch = (what: string, got: string, wanted: string): FlixwrapError =>
   new FlixwrapError("oci-digest-mismatch", { what: `wrong digest of ${what}`, got, wanted });

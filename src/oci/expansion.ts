@@ -9,6 +9,7 @@ export interface ExpansionLimits {
   readonly free: number;
 }
 
+/** The bounds of every layer, unless a caller has others. */
 export const usualExpansion: ExpansionLimits = { bytes: 64 * 2 ** 30, ratio: 1000, free: 64 << 20 };
 
 /**

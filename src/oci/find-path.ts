@@ -15,6 +15,7 @@ export interface Trail<N> {
   readonly names: readonly string[];
 }
 
+/** How {@link findPath} treats links and missing names. */
 export interface FindOptions<N> {
   /** Follow a link at the very end, too. */
   readonly followLast: boolean;

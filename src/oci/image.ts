@@ -26,6 +26,7 @@ import type { Rootfs } from "./rootfs.ts";
 import { openSkopeoFolder } from "./skopeo-folder.ts";
 import type { ImageStore } from "./store.ts";
 
+/** What an image is, apart from its files. */
 export interface Image {
   /** In full: `docker.io/library/alpine:latest`. */
   readonly reference: string;
@@ -36,6 +37,7 @@ export interface Image {
   readonly config: ImageConfig;
 }
 
+/** An image with its root, until it is closed. */
 export interface OpenedImage {
   readonly image: Image;
   readonly rootfs: Rootfs;
@@ -43,6 +45,7 @@ export interface OpenedImage {
   close(): void;
 }
 
+/** How {@link openImage} fetches an image, and what is run in it. */
 export interface OpenOptions extends RegistryOptions {
   readonly context: Context;
   /** `$XDG_CACHE_HOME/flixwrap` when undefined. */

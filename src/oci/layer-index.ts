@@ -33,6 +33,7 @@ type Row = readonly [
 /** Entries in one line: all in one would double what a huge layer takes, one in each is slower to read. */
 const LINE = 4096;
 
+/** A file of lines, each a JSON array of rows; equal entries give equal bytes. */
 export function encodeIndex(entries: readonly TarEntry[]): Buffer {
   const lines: Buffer[] = [];
   for (let at = 0; at < entries.length; at += LINE) {

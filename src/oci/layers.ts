@@ -16,6 +16,7 @@ import { childOf, emptyFolder, type FileInode, type FolderInode, type Inode, typ
 /** Deep enough for any real tree; folders can be nested much deeper through links. */
 const MAX_DEPTH = 1024;
 
+/** Layers put on top of each other, lowest first, into one tree. */
 export interface LayerStack {
   readonly root: FolderInode;
   /** @throws FlixwrapError `oci-bad-tar`, `oci-unsafe-layer`, `oci-too-large`, `oci-link-loop`. */

@@ -23,6 +23,7 @@ export interface Tally {
   steps(parts: number, where: string): void;
 }
 
+/** A tally that begins at nothing. */
 export function openTally(limits: ImageLimits = usualLimits): Tally {
   const count = (limit: number, of: string): ((amount: number, where: string) => void) => {
     let sum = 0;

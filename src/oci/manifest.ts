@@ -15,12 +15,14 @@ export interface Descriptor {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** An image for one platform: configuration and layers, lowest first. */
 export interface Manifest {
   readonly kind: "manifest";
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
 }
 
+/** An image for several platforms, a manifest for each. */
 export interface Index {
   readonly kind: "index";
   readonly manifests: readonly Descriptor[];
@@ -40,6 +42,7 @@ export interface ImageConfig {
   readonly diffIds: readonly Digest[];
 }
 
+/** OCI's types and docker's for the same things. */
 export const mediaTypes = {
   indexes: [
     "application/vnd.oci.image.index.v1+json",
@@ -57,7 +60,9 @@ export const mediaTypes = {
 
 /** Registries refuse larger ones, and so do we: bytes. */
 export const MAX_MANIFEST = 4 << 20;
+/** Bytes of a configuration. */
 export const MAX_CONFIG = 8 << 20;
+/** Layers of one image. */
 export const MAX_LAYERS = 1024;
 
 const layerType =
@@ -142,6 +147,7 @@ export function choosePlatform(index: Index, wanted: Platform, where: string): D
   );
 }
 
+/** The error for an image that offers other platforms alone. */
 export const noPlatform = (where: string, wanted: Platform, offered: readonly string[]): FlixwrapError =>
   new FlixwrapError("oci-no-platform", {
     what: "the image does not exist for this platform",

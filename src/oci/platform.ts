@@ -41,6 +41,7 @@ function findName(name: string): Omit<Platform, "os"> | undefined {
   return variants[name] ?? (row && { architecture: row.oci, ...defined({ variant: row.variant }) });
 }
 
+/** As OCI writes it: `linux/arm64/v8`. */
 export const wordPlatform = ({ os, architecture, variant }: Platform): string =>
   [os, architecture, variant].filter((part) => part !== undefined).join("/");
 

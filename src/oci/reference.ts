@@ -21,6 +21,7 @@ export type Reference =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "docker-daemon" | "podman"; readonly name: string };
 
+/** An image of a registry. */
 export interface RegistryReference {
   readonly kind: "registry";
   /** Host with an optional port, as Docker normalises it: `docker.io`, `localhost:5000`. */

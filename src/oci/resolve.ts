@@ -23,6 +23,7 @@ export interface ImageContents {
   readonly layers: readonly LayerSource[];
 }
 
+/** One layer before it is fetched. */
 export interface LayerSource {
   readonly diffId: Digest;
   /** For progress and messages. */

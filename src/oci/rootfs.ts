@@ -26,8 +26,10 @@ export interface Rootfs {
   walk(from: RootPath): Iterable<RootNode>;
 }
 
+/** Types of nodes; sockets have no place in an image. */
 export type NodeType = "file" | "directory" | "symlink" | "character-device" | "block-device" | "fifo";
 
+/** One node of a root file system. */
 export interface RootNode {
   /** The node's real path: none of its parents is a link. */
   readonly path: RootPath;

@@ -24,6 +24,7 @@ import { writeTar } from "./tar-writer.ts";
 import { treeRootfs } from "./tree.ts";
 import { putBack, undoChanges } from "./undo.ts";
 
+/** What is run in a root, and how. */
 export interface RunOptions {
   /** Each runs by `/bin/sh -c`, as root of the image, one after the other. */
   readonly commands: readonly string[];
@@ -79,6 +80,7 @@ export async function runInRoot(rootfs: Rootfs, options: RunOptions): Promise<Ch
 const singleWarning =
   "this user has no range of subordinate ids: everything will belong to root; install uidmap and add the user to /etc/subuid and /etc/subgid for more";
 
+/** The error for commands that could not be started or failed. */
 export const runError = (got: string, options?: { cause: unknown }): FlixwrapError =>
   new FlixwrapError("oci-run-failed", { what: "cannot run commands inside the image", got }, options);
 

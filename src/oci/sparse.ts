@@ -13,6 +13,7 @@ export interface SparseMap {
   readonly isInside: boolean;
 }
 
+/** A run of stored bytes of a sparse file. */
 export interface SparsePart {
   /** In the file. */
   readonly offset: number;

@@ -46,6 +46,7 @@ export interface StoredContent {
 const MAX_META = 1 << 20;
 /** PATH_MAX and NAME_MAX of Linux: nothing longer can exist on any host. */
 export const MAX_PATH = 4095;
+/** Bytes of one part of a path. */
 export const MAX_NAME = 255;
 /** One read fetches a header and a pax header before it; larger ones cost more than they save. */
 const WINDOW = 2 * BLOCK;

@@ -6,6 +6,7 @@ import type { RootNode, Rootfs } from "./rootfs.ts";
 /** A node of a root file system in memory; hard links are one `Inode` under several names. */
 export type Inode = FolderInode | FileInode | LinkInode | SpecialInode;
 
+/** What every inode has; a later layer may change it. */
 export interface InodeAttributes {
   mode: number;
   uid: number;
@@ -14,20 +15,24 @@ export interface InodeAttributes {
   xattrs: ReadonlyMap<string, Uint8Array>;
 }
 
+/** A folder with what is in it, by name. */
 export interface FolderInode extends InodeAttributes {
   readonly type: "directory";
   readonly children: Map<string, Inode>;
 }
+/** A regular file; its bytes are opened when they are asked for. */
 export interface FileInode extends InodeAttributes {
   readonly type: "file";
   /** In bytes. */
   readonly size: number;
   readonly open: () => ByteSource;
 }
+/** A symbolic link, its target as written. */
 export interface LinkInode extends InodeAttributes {
   readonly type: "symlink";
   readonly target: string;
 }
+/** A device or a pipe. */
 export interface SpecialInode extends InodeAttributes {
   readonly type: "character-device" | "block-device" | "fifo";
   readonly device?: NonNullable<RootNode["device"]>;
@@ -51,6 +56,7 @@ export const emptyFolder = (attributes: InodeAttributes = plainAttributes(0o755)
   children: new Map(),
 });
 
+/** What a folder has under a name; nothing is in what is no folder. */
 export const childOf = (folder: Inode, name: string): Inode | undefined =>
   folder.type === "directory" ? folder.children.get(name) : undefined;
 

@@ -46,7 +46,9 @@ function extPacker(type: "ext2" | "ext4"): Packer {
   };
 }
 
+/** The row of ext4. */
 export const ext4 = extPacker("ext4");
+/** The row of ext2. */
 export const ext2 = extPacker("ext2");
 
 /**

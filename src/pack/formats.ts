@@ -10,6 +10,7 @@ import { tar } from "./tar.ts";
 /** Every format, one row each; `--format` takes these names. */
 export const packers = { squashfs, erofs, ext4, ext2, btrfs, ddi, tar, dir: folder } satisfies Record<string, Packer>;
 
+/** What `--format` takes. */
 export type Format = keyof typeof packers;
 
 /** The format that the first bytes of a file show; undefined for anything we do not write. */

@@ -22,6 +22,7 @@ export interface PackOptions {
   readonly seed?: string;
 }
 
+/** An option that only some formats have. */
 export type PackOption = Exclude<keyof PackOptions, "epoch">;
 
 /** One row of the table of formats. */

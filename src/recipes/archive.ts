@@ -17,6 +17,7 @@ import type { ArchiveType } from "./format.ts";
 import type { Artifact } from "./download.ts";
 import { tarOfZip } from "./zip.ts";
 
+/** How {@link openArchive} reads an artifact. */
 export interface ArchiveOptions {
   readonly type: ArchiveType;
   /** Patterns of archives inside, whose contents are taken instead. */

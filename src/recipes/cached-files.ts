@@ -81,10 +81,12 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
   }
 }
 
+/** Bytes of a file; undefined when there is none. */
 export function sizeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.size;
 }
 
+/** The text of a file; undefined when there is none. */
 export function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");

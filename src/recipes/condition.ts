@@ -8,6 +8,7 @@ import { compareVersions } from "./version-order.ts";
  */
 const comparison = /^(?:(!?)([a-z][a-z0-9-]*)|([a-z][a-z0-9-]*)\s*(==|!=|<=|>=|<|>)\s*(\S+))$/;
 
+/** One term of a `when`: what is asked of a name. */
 export interface Comparison {
   readonly name: string;
   readonly operator: "set" | "unset" | "==" | "!=" | "<" | "<=" | ">" | ">=";

@@ -12,6 +12,7 @@ import { attempt, authorization, found, notOffline, type Run } from "./exchange.
 import { steadyChunks } from "../oci/network/steady.ts";
 import { type Answer, get, idleLimit, networkError } from "./http.ts";
 
+/** A downloaded file. */
 export interface Artifact {
   readonly address: string;
   /** In the cache; must not be changed. */
@@ -20,6 +21,7 @@ export interface Artifact {
   readonly size: number;
 }
 
+/** A digest that somebody vouches for. */
 export interface Digest {
   readonly algorithm: "sha256" | "sha512";
   /** Lower-case hexadecimal. */

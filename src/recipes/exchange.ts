@@ -21,6 +21,10 @@ export function authorization(url: string, { env }: Context): Record<string, str
   return token && url.startsWith("https://api.github.com/") ? { authorization: `Bearer ${token}` } : {};
 }
 
+/**
+ * Whether the server has the thing, whose body is then to be read.
+ * @throws FlixwrapError `recipe-refused` for any other answer than yes and no, as {@link Passing} when it may be another one later.
+ */
 export function found(answer: Answer, address: string): boolean {
   if (answer.status === 200 || answer.status === 206) return true;
   answer.body.destroy();
@@ -59,5 +63,6 @@ export async function attempt<T>(
   }
 }
 
+/** The error for what the cache does not have. */
 export const notOffline = (address: string): FlixwrapError =>
   new FlixwrapError("recipe-offline", { what: "not in the cache", where: address, hint: "run once without --offline" });

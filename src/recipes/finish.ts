@@ -3,6 +3,7 @@ import { parseName, type Release } from "../extension/release.ts";
 import { expandHostLibraries } from "./host-libraries.ts";
 import type { PlannedRecipe } from "./plan.ts";
 
+/** What a recipe leaves to whoever bakes it. */
 export interface FinishRecipeOptions extends Pick<
   FinishOptions,
   "enable" | "upholds" | "stopOnUnmerge" | "papers" | "epoch"

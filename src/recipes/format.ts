@@ -31,6 +31,7 @@ export interface RecipeFile {
   readonly sysupdate?: { readonly branch?: "major" | "minor" };
 }
 
+/** Where a recipe's versions are listed, and which of them count. */
 export interface VersionRules {
   readonly source: VersionSource;
   /** Versions carry a leading `v` in this recipe, whatever upstream's list says. */
@@ -46,6 +47,7 @@ export interface VersionRules {
   readonly latest?: { readonly per: "major" | "minor"; readonly keep?: number; readonly supported?: Document };
 }
 
+/** A list of versions that upstream keeps. */
 export type VersionSource =
   | { readonly kind: "github"; readonly repository: string; readonly list: "releases" | "tags" }
   | { readonly kind: "gitlab"; readonly host: string; readonly project: string }
@@ -63,6 +65,7 @@ export interface Document {
   readonly branches?: { readonly page: string; readonly match: string; readonly from?: string };
 }
 
+/** An option of the recipe, `--NAME VALUE` on the command line. */
 export interface RecipeOption {
   readonly help: string;
   readonly default?: string;
@@ -74,6 +77,7 @@ export interface RecipeOption {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** One row of a value that texts of the recipe may use: given, or read from a page. */
 export interface Variable {
   readonly when?: string;
   readonly value?: string;
@@ -82,8 +86,10 @@ export interface Variable {
   readonly match?: string;
 }
 
+/** One source of files. */
 export type Part = DownloadPart | ImagePart;
 
+/** Files of an artifact that upstream publishes. */
 export interface DownloadPart {
   readonly kind: "download";
   readonly name?: string;
@@ -97,6 +103,7 @@ export interface DownloadPart {
   readonly files: readonly Placement[];
 }
 
+/** Files of an image, maybe after a command ran in it. */
 export interface ImagePart {
   readonly kind: "image";
   readonly name?: string;
@@ -114,19 +121,23 @@ export interface ImagePart {
   readonly files: readonly Placement[];
 }
 
+/** One download that a command in an image works on. */
 export interface Input {
   readonly to: string;
   readonly download: string;
   readonly verify: Verification;
 }
 
+/** How an artifact is read; `file` is one that is shipped as it is. */
 export type ArchiveType = "tar" | "zip" | "deb" | "file";
 
+/** How an artifact is verified, or why it cannot be. */
 export type Verification =
   | { readonly kind: "checks"; readonly checks: readonly Check[] }
   /** Upstream publishes nothing to check against; the reason is told to the user. */
   | { readonly kind: "unverified"; readonly reason: string };
 
+/** Something that vouches for an artifact. */
 export type Check =
   /** A checksum file beside the artifact or for the whole release; `entry` is the artifact's name in it. */
   | { readonly kind: "sums"; readonly sums: string; readonly entry?: string }
@@ -135,6 +146,7 @@ export type Check =
   /** version -> architecture -> `sha256:…`, written into the recipe. */
   | { readonly kind: "digests"; readonly digests: Readonly<Record<string, Readonly<Record<string, string>>>> };
 
+/** Which of a part's files are shipped, and where. */
 export interface Placement {
   /** A minimatch pattern on paths inside the archive or root, without a leading slash. */
   readonly from: string;
@@ -148,11 +160,13 @@ export interface Placement {
   readonly replace: Readonly<Record<string, string>>;
 }
 
+/** Files that are left out after all. */
 export interface Drop {
   readonly paths: readonly string[];
   readonly when?: string;
 }
 
+/** A unit that the host starts after the merge. */
 export interface Enable {
   readonly unit: string;
   readonly when?: string;

@@ -62,6 +62,10 @@ export async function get(
   throw new FlixwrapError("recipe-redirect", { what: `more than ${mostRedirects} redirects`, where: address });
 }
 
+/**
+ * An http or https address, relative to `base` if there is one.
+ * @throws FlixwrapError `recipe-address`.
+ */
 export function parseAddress(address: string, base?: URL): URL {
   const url = URL.canParse(address, base?.href) ? new URL(address, base) : undefined;
   if (url?.protocol === "http:" || url?.protocol === "https:") return url;

@@ -14,6 +14,7 @@ export interface ImageRequest {
   readonly inputs: readonly { readonly to: string; readonly path: string; readonly size: number }[];
 }
 
+/** A root with what identifies it. */
 export interface OpenedImage {
   readonly root: Rootfs;
   /** Of the manifest; undefined for a folder. */
@@ -21,6 +22,7 @@ export interface OpenedImage {
   close(): void;
 }
 
+/** How the engine comes to the images of a recipe. */
 export interface Images {
   open(request: ImageRequest): Promise<OpenedImage>;
   /** What a command prints in an image of this machine's architecture; for lists of versions. */

@@ -10,6 +10,7 @@ export interface Published {
   readonly sha256: string;
 }
 
+/** What the name of an image file tells. */
 export interface ImageName {
   readonly name: string;
   readonly version: string;
@@ -25,6 +26,7 @@ export function parseImageName(file: string): ImageName | undefined {
   return match === null ? undefined : { name: match[1]!, version: match[2]!, architecture: match[3]! };
 }
 
+/** How {@link planIndex} words what it writes. */
 export interface IndexOptions {
   /** Folder of the server that has a folder for each extension; without it no update definitions are written. */
   readonly url?: string;

@@ -13,6 +13,7 @@ export interface Lock {
   readonly architectures: Readonly<Record<string, readonly LockedSource[]>>;
 }
 
+/** One source as it was when the extension was baked. */
 export interface LockedSource {
   /** A download's address, or an image's reference. */
   readonly source: string;
@@ -99,6 +100,7 @@ export function mergeLocks(before: Lock | undefined, now: Lock): Lock {
   return same ? { ...now, architectures: { ...before.architectures, ...now.architectures } } : now;
 }
 
+/** Writes a lock with its keys sorted, so that equal locks are equal files. */
 export const writeLock = (path: string, lock: Lock): void => writeWhole(path, `${JSON.stringify(lock, sortKeys, 2)}\n`);
 
 const sortKeys = (_: string, value: unknown): unknown =>

@@ -27,6 +27,7 @@ export interface Work {
   readonly open: { close(): void }[];
 }
 
+/** The plans that one part of a recipe gives. */
 export const planPart = (part: Part, work: Work): Promise<Plan[]> =>
   part.kind === "download" ? planDownload(part, work) : planImage(part, work);
 

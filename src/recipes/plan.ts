@@ -23,6 +23,7 @@ export interface Ports {
   readonly cache: string;
 }
 
+/** Which extension is made of which recipe. */
 export interface RecipeRequest {
   readonly recipe: Recipe;
   /** As typed; `latest` for the newest. Not needed by a recipe of files alone. */

@@ -87,6 +87,7 @@ export interface Build {
   readonly options: Readonly<Record<string, string>>;
 }
 
+/** What is to be baked of a list, and what is not. */
 export interface PlannedReleases {
   readonly builds: readonly Build[];
   /** Left out because they are published. */

@@ -143,6 +143,7 @@ const imagePart = object("Something from an image.", ["image"], {
   files,
 });
 
+/** The JSON schema of `recipe.yaml`: it checks recipes, and docs and editors are filled from it. */
 export const recipeSchema = {
   $schema: "http://json-schema.org/draft-07/schema#",
   title: "flixwrap recipe",

@@ -4,6 +4,7 @@ import { FlixwrapError } from "../core/errors.ts";
 import { parseName } from "../extension/release.ts";
 import { writeWhole } from "./cached-files.ts";
 
+/** What a new recipe begins as. */
 export type SkeletonKind = "static" | "flix" | "flatwrap";
 
 /** The files of a new recipe, by their path in its folder. */

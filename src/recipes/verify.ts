@@ -13,6 +13,7 @@ export interface VerifiedArtifact extends Artifact {
   readonly unverified?: string;
 }
 
+/** An artifact to be fetched, and what must vouch for it. */
 export interface Wanted {
   readonly address: string;
   readonly verify: Verification;

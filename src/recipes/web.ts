@@ -11,6 +11,7 @@ import { steadyChunks } from "../oci/network/steady.ts";
 import { type Answer, get, idleLimit, networkError } from "./http.ts";
 import type { Mirror } from "./mirrors.ts";
 
+/** How {@link openWeb} reaches servers. */
 export interface WebOptions {
   /** Folder of the download cache. */
   readonly cache: string;
@@ -32,6 +33,7 @@ export interface Web {
   artifact(address: string, wanted?: Digest): Promise<Artifact | undefined>;
 }
 
+/** A text of a server. */
 export interface Page {
   readonly text: string;
   /** The address of the next page of a paged API. */

@@ -9,6 +9,7 @@ import { readTorcxManifest, wordList } from "./torcx/manifest.ts";
 import { planPrograms } from "./torcx/programs.ts";
 import { imagesOf, rewriteUnit } from "./torcx/units.ts";
 
+/** How {@link planTorcx} makes an extension. */
 export interface TorcxOptions {
   /** The extension's name. */
   readonly name: string;

@@ -1,6 +1,7 @@
 import { readElf, type ElfFile, type ElfPatch } from "../../elf/index.ts";
 import { openFile, type FileOnDisk } from "./open-file.ts";
 
+/** How {@link editFiles} goes about it. */
 export interface EditOptions {
   /** Where the one file's result goes; over the file itself by default. */
   readonly output?: string;

@@ -20,6 +20,7 @@ import { nameOsAbi } from "../patchelf/abi.ts";
 /** What `flixwrap elf info` tells of a file, in its JSON form. */
 export type ElfFacts = ReturnType<typeof describeElf>;
 
+/** What `flixwrap elf info` tells of a file, as plain data; `--json` prints it as it is. */
 export function describeElf(elf: ElfFile) {
   const notes = readNotes(elf);
   const stack = elf.segments.find(({ type }) => type === PT.GNU_STACK);

@@ -25,6 +25,7 @@ export interface PatchelfRequest {
   answer?: "help" | "version";
 }
 
+/** What the `--print-…` options ask for. */
 export type Printed = "interpreter" | "os-abi" | "soname" | "rpath" | "execstack" | "needed";
 
 interface OptionRow {
@@ -43,6 +44,7 @@ const printing = (name: Printed, help: string): OptionRow => ({
   apply: (request) => void request.print.add(name),
 });
 
+/** patchelf's options in the order of its help. */
 export const optionRows: readonly OptionRow[] = [
   {
     names: ["--set-interpreter", "--interpreter"],

@@ -24,6 +24,7 @@ import { checkSections } from "./sections.ts";
 /** The version of patchelf whose options, messages and exit status these are. */
 const compatible = "0.18.0";
 
+/** What {@link runPatchelf} gets of the process: where it prints, and its environment. */
 export interface PatchelfWorld {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;

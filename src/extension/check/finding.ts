@@ -17,6 +17,7 @@ export interface Finding {
   readonly facts: Facts;
 }
 
+/** What a finding's words are filled with, by the names of their placeholders. */
 export type Facts = Readonly<Record<string, string>>;
 
 /** A rule looks at the subject and tells what it finds. */

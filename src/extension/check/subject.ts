@@ -35,17 +35,20 @@ export interface Subject {
   readonly privateRootOf: (path: RootPath) => RootPath | undefined;
 }
 
+/** One extension-release file: the end of its name, and its fields. */
 export interface Release {
   readonly node: RootNode;
   readonly suffix: string;
   readonly fields: ReadonlyMap<string, string>;
 }
+/** A file of the extension that begins as ELF does. */
 export interface ElfNode {
   readonly node: RootNode;
   /** Undefined with a problem when the file cannot be read as ELF. */
   readonly elf: ElfFile | undefined;
   readonly problem?: string;
 }
+/** A unit or drop-in of the extension. */
 export interface UnitNode {
   readonly node: RootNode;
   readonly name: string;

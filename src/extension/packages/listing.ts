@@ -5,6 +5,7 @@ import type { Package } from "./package.ts";
 /** What a database's reader gives: each package; its paths and its licence when somebody asks. */
 export type Listing = readonly ListedPackage[];
 
+/** One package of an image's database: what it is, needs and owns. */
 export interface ListedPackage {
   readonly one: Package;
   /** Its own name and every virtual one. */

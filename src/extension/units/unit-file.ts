@@ -6,6 +6,7 @@ export interface UnitFile {
   readonly items: readonly UnitItem[];
 }
 
+/** A line of a unit, or several that continue each other. */
 export type UnitItem =
   | { readonly kind: "section"; readonly name: string; readonly raw: string }
   /** `value` is joined over continuation lines and trimmed; `raw` is all of its lines. */
@@ -19,6 +20,7 @@ export type UnitItem =
   /** Comments, blank lines, and what systemd would complain about and skip. */
   | { readonly kind: "other"; readonly raw: string; readonly problem?: string };
 
+/** An item `Key=value`. */
 export type Setting = Extract<UnitItem, { kind: "setting" }>;
 
 /** Reads any text; what is no section, setting or comment becomes an `other` with its problem. Never throws. */

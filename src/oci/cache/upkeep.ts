@@ -56,6 +56,7 @@ function asDigest(text: string): Digest | undefined {
   }
 }
 
+/** What {@link pruneCache} leaves in the cache. */
 export interface PruneOptions {
   /** Bytes that may stay; the least recently used go first. */
   readonly maxBytes?: number;
@@ -84,6 +85,7 @@ export function pruneCache(folder: string, { maxBytes = 0, before }: PruneOption
   return removed;
 }
 
+/** What {@link verifyCache} found. */
 export interface Verification {
   readonly checked: number;
   /** Files that were not what they are named after; they are removed. */

@@ -5,9 +5,13 @@ import { BlockList, isIPv6 } from "node:net";
  * addresses that lie no farther inside than its own; never to link-local ones, where clouds keep secrets.
  */
 export type Reach = 0 | 1 | 2 | 3;
+/** The internet. */
 export const PUBLIC = 0;
+/** A network of one's own. */
 export const PRIVATE = 1;
+/** This machine. */
 export const LOOPBACK = 2;
+/** Where no request may lead, unless the user typed the very address. */
 export const NEVER = 3;
 
 /** IANA's special-purpose address registries (RFC 6890 and its successors). */

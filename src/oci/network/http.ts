@@ -20,6 +20,7 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
 }
 
+/** An answer whose body is still to be read, or discarded. */
 export interface HttpAnswer {
   readonly url: URL;
   readonly status: number;
@@ -38,6 +39,7 @@ export interface HttpClient {
   close(): void;
 }
 
+/** How connections are made. */
 export interface HttpOptions {
   /** Asked when the first connection with TLS is made. */
   readonly trust: () => Trust;
@@ -50,6 +52,7 @@ export interface HttpOptions {
 export const STALL = 60_000;
 const SOCKETS = 8;
 
+/** A client that keeps its connections until it is closed. */
 export function openHttp(options: HttpOptions): HttpClient {
   const agents = new Map<string, http.Agent>();
   const timeout = options.stall ?? STALL;

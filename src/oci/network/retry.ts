@@ -9,6 +9,7 @@ export interface RetryPolicy {
   readonly maxAfter: number;
 }
 
+/** The policy, unless a caller has another one. */
 export const usualRetries: RetryPolicy = { tries: 6, firstDelay: 250, maxDelay: 30_000, maxAfter: 300_000 };
 
 /** A failure that may pass. `after`: milliseconds the server wants us to wait. */
@@ -40,6 +41,7 @@ export interface Retries {
 /** Less is no progress: a server that gives a byte for each connection must not hold us for ever. */
 const MIN_PROGRESS = 64 << 10;
 
+/** The retries of one piece of work; `signal` ends a pause. */
 export function startRetries(policy: RetryPolicy, signal: AbortSignal): Retries {
   let failed = 0;
   let reached = 0;

@@ -15,6 +15,7 @@ export interface Authorization {
   answer(refusal: HttpAnswer): Promise<boolean>;
 }
 
+/** Whom an {@link Authorization} speaks to, and by what right. */
 export interface AuthorizationOptions {
   readonly http: HttpClient;
   readonly repository: string;
@@ -30,6 +31,7 @@ const MAX_TOKEN_ANSWER = 1 << 20;
 /** A token is asked for again at most so often in one pull. */
 const MAX_TOKENS = 64;
 
+/** An authorization that has not been asked for anything yet. */
 export function openAuthorization(options: AuthorizationOptions): Authorization {
   let header: string | undefined;
   let credentials: Promise<Credentials | undefined> | undefined;
@@ -126,6 +128,7 @@ function parseRealm(text: string, insecure: boolean): URL {
   });
 }
 
+/** The error for an image that the registry does not give us. */
 export const denied = (where: string, got: string): FlixwrapError =>
   new FlixwrapError("oci-denied", {
     what: "the registry does not let us read this image",

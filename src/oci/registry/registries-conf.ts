@@ -99,6 +99,10 @@ async function readRules(env: Context["env"]): Promise<RegistryRule[]> {
   return [...rules.values()];
 }
 
+/**
+ * The rules of one file of registries.conf(5).
+ * @throws FlixwrapError `oci-bad-registries-conf`, for version 1 of the format, too.
+ */
 export async function parseRules(text: string, path: string): Promise<RegistryRule[]> {
   const { parse } = await import("smol-toml");
   let document: Record<string, unknown>;

@@ -20,6 +20,7 @@ export interface Explanation {
   readonly hints: readonly Hint[];
 }
 
+/** A file that Flix ships, and what it is good for. */
 export interface ExplainedFile {
   /** The real file in the image. */
   readonly path: RootPath;
@@ -35,6 +36,7 @@ export interface ExplainedFile {
   readonly needs: readonly Need[];
 }
 
+/** One thing that a file asks for. */
 export interface Need {
   /** As written in the file that needs it: `libc.so.6`. */
   readonly name: string;

@@ -27,6 +27,7 @@ export interface Call {
 /** A step of a program: a call, or a place that calls go to. */
 export type Step = Call | { readonly label: string };
 
+/** The calls that a starter makes. */
 export type SystemCall = keyof typeof generic;
 
 /** Linux include/uapi/asm-generic/unistd.h, which arm64 and riscv64 use. */

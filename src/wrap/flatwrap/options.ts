@@ -25,6 +25,7 @@ export interface FlatwrapOptions {
   readonly templates: FlatwrapTemplates;
 }
 
+/** Whose folder the program sees: the host's or the image's. */
 export type Origin = "host" | "chroot";
 
 /** `--bind HOST[:INSIDE][:ro][:file]` */

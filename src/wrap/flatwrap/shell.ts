@@ -8,6 +8,7 @@ export function quoteWord(text: string): string {
 /** What may stand in a comment: one line, and nothing that a terminal would act on. */
 export const quoteComment = (text: string): string => printable(text);
 
+/** What stands in for placeholders, by their names; a list gives lines or words. */
 export type TemplateValues = Readonly<Record<string, string | readonly string[]>>;
 
 /**

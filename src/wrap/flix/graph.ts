@@ -11,6 +11,7 @@ export interface NeedGraph {
   foundByRunPathOf(object: LoadedObject): readonly LoadedObject[];
 }
 
+/** Turns the reasons of a closure round. */
 export function buildGraph(closure: Closure): NeedGraph {
   const needs = new Map<RootPath, LoadedObject[]>();
   const owned = new Map<RootPath, LoadedObject[]>();

@@ -20,6 +20,7 @@ import { type Selection, selectEntries } from "./selection.ts";
 import { type Sysroot, sysrootAt } from "./sysroot.ts";
 import { verifyClosure } from "./verify.ts";
 
+/** How {@link planFlix} makes an extension. */
 export interface FlixOptions extends LateOptions {
   readonly name: string;
   /** Folder for the private files; they go to `PREFIX/NAME`. */

@@ -14,6 +14,7 @@ export interface Sysroot {
   mirrorFound(path: RootPath): ExtPath;
 }
 
+/** The sysroot in `folder` of the extension. */
 export function sysrootAt(folder: ExtPath, rootfs: Rootfs): Sysroot {
   const mirror = (path: RootPath): ExtPath => join(folder, path);
   return {

@@ -16,12 +16,14 @@ export interface TorcxContents {
   readonly warnings: readonly string[];
 }
 
+/** A file or folder of the image, and where it is shipped. */
 export interface PlacedFile {
   readonly node: RootNode;
   readonly to: ExtPath;
   readonly why: string;
 }
 
+/** A symbolic link of the extension. */
 export interface PlacedLink {
   readonly to: ExtPath;
   readonly target: string;

@@ -15,6 +15,7 @@ export interface TorcxManifest {
   readonly unknown: readonly string[];
 }
 
+/** The lists of a manifest. */
 export type AssetKind = Exclude<keyof TorcxManifest, "unknown">;
 
 const manifestPath = rootPath("/.torcx/manifest.json");

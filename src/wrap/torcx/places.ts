@@ -11,6 +11,7 @@ export const assetFolders = {
   udev_rules: extPath("/usr/lib/udev/rules.d"),
 } as const;
 
+/** Where programs go. */
 export const programFolder = extPath("/usr/bin");
 
 /**

@@ -10,6 +10,7 @@ export interface RewriteOptions {
   readonly needsVariables?: boolean;
 }
 
+/** A unit that no longer needs Torcx. */
 export interface RewrittenUnit {
   readonly text: string;
   /** Lines that still speak of Torcx, comments apart: nobody can tell what they are for. */
