@@ -7,14 +7,26 @@ import { scratch, sh } from "../support/program.ts";
 import { makeRoot, openToAll, type Ran, readReport, runIn, stage, user } from "./flatwrap-world.ts";
 
 const folder = openToAll(scratch());
-const image = process.getuid?.() === 0 ? debianRoot(["dash", "coreutils", "util-linux", "mount"]) : "";
+const image = process.getuid?.() === 0 ? debianRoot(["dash", "coreutils", "util-linux", "mount", "sudo"]) : "";
 const docker = image === "" ? undefined : await startEngine("docker");
 
 beforeAll(async () => {
   makeRoot(join(folder, "root"));
   await stage(join(folder, "root"), join(folder, "tree"), ["/usr/bin/probe"]);
-  docker?.sh(`tar -C ${image} -c . | docker import - callers >/dev/null`);
+  if (docker === undefined) return;
+  const callers = join(folder, "callers");
+  sh(`mkdir ${callers}; tar -C ${image} --exclude=./usr/share --exclude=./var -c . | tar -C ${callers} -xp`);
+  for (const [path, text] of Object.entries(sudoers)) writeFileSync(join(callers, path), text);
+  docker.sh(`tar -C ${callers} -c . | docker import - callers >/dev/null`);
 }, 60_000);
+
+/** Everybody may become anybody, and take FLATWRAP_ROOT with him. */
+const sudoers = {
+  "etc/passwd": `root:x:0:0::/:/bin/sh\nuser:x:${user.uid}:${user.gid}::/:/bin/sh\n`,
+  "etc/group": `root:x:0:\nuser:x:${user.gid}:\n`,
+  "etc/sudoers": "ALL ALL=(ALL:ALL) NOPASSWD:SETENV: ALL\n",
+  "etc/pam.d/sudo": "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
+};
 
 /** What the program says in a container, and how it ended; the container has no network and sees the tree. */
 function inside(options: string, command: string): string {
@@ -41,6 +53,21 @@ describe.skipIf(docker === undefined)("in a docker container", () => {
     const said = inside(options, `sh -c '${script}'`).trim().split("\n");
     expect(said.filter((_line, index) => index % 2 === 1)).toEqual(["/usr/x EROFS", "/usr/x EROFS"]);
     for (const index of [0, 2]) expect(readReport(said[index]!)).toMatchObject({ uid: [uid, uid], cwd: "/" });
+  });
+
+  it.each([
+    ["a user becomes root", asUser, "root", 0],
+    ["root becomes a user", asRoot, "user", user.uid],
+  ])("sudo: %s, and the program runs as such", (_, options, who, uid) => {
+    const open = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined";
+    for (const via of ["", "unshare"]) {
+      const given = `FLATWRAP_ROOT=/made/tree FLATWRAP_VIA=${via}`;
+      const said = inside(`${options} ${open}`, `sudo -n -u ${who} ${given} ${probe}`);
+      expect(readReport(said.replace(/^sudo: unable to resolve host .*\n/gm, ""))).toMatchObject({
+        uid: [uid, uid],
+        cwd: "/",
+      });
+    }
   });
 
   it.each([
