@@ -32,9 +32,9 @@ export async function convert(request: Request, context: Context): Promise<Outco
   try {
     const { rootfs } = opened;
     const { digest, platform } = opened.image;
-    // With its digest instead of a tag: what is said of the image stays true, however it was asked for.
+    // With its digest instead of a tag, where it can be asked for so: what is said of the image stays true.
     const image = {
-      reference: digest === undefined ? opened.image.reference : rootfs.description,
+      reference: opened.image.pinned ?? opened.image.reference,
       ...(digest && { digest }),
       ...(platform && { platform }),
     };

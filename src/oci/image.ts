@@ -30,6 +30,8 @@ import type { ImageStore } from "./store.ts";
 export interface Image {
   /** In full: `docker.io/library/alpine:latest`. */
   readonly reference: string;
+  /** The same by its digest, where the source can be asked so: `docker.io/library/alpine@sha256:…`. */
+  readonly pinned?: string;
   /** Of the manifest for the chosen platform, or of the configuration (docker save); a plain root has none. */
   readonly digest?: Digest;
   /** `linux/arm64/v8`; unknown for a plain root. */
@@ -100,7 +102,7 @@ export async function openImage(reference: Reference, options: OpenOptions): Pro
   };
   try {
     const found = await findImage(reference, opening);
-    const unchanged = await openFound(found, wordReference(reference), opening, stop);
+    const unchanged = await openFound(found, reference, opening, stop);
     return { ...(await afterCommands(unchanged, opening)), close };
   } catch (error) {
     close();
@@ -114,7 +116,8 @@ const CACHE_SIZE = 20 * 2 ** 30;
 
 type Opened = Pick<OpenedImage, "image" | "rootfs">;
 
-async function openFound(found: Found, reference: string, opening: Opening, stop: AbortController): Promise<Opened> {
+async function openFound(found: Found, asked: Reference, opening: Opening, stop: AbortController): Promise<Opened> {
+  const reference = wordReference(asked);
   if (found.kind === "root") return { image: { reference, config: emptyConfig }, rootfs: found.rootfs };
   const contents =
     found.kind === "contents" ? found.contents : await resolveImage(found.store, opening.cache(), opening.options);
@@ -129,7 +132,8 @@ async function openFound(found: Found, reference: string, opening: Opening, stop
   if (found.kind === "store") found.store.close();
   const { digest, config } = contents;
   const platform = config.platform && wordPlatform(config.platform);
-  const image = { reference, digest, ...defined({ platform }), config };
+  const pinned = asked.kind === "registry" ? description : undefined;
+  const image = { reference, digest, ...defined({ pinned, platform }), config };
   return { image, rootfs: assembled.rootfs };
 }
 
