@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * The only file that touches `process`: arguments, environment, streams, signals and the exit status.
+ * Where the program meets its caller: arguments, environment, streams, signals and the exit status. Besides this file
+ * only `src/host` touches `process`, for its children.
  *
  * One program stands behind every command name: called as `flix` it means `flixwrap flix`. `patchelf` is taken
  * before commander, node's streams and signals, because scripts call it once per file and pay its
