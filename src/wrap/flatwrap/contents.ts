@@ -4,7 +4,7 @@ import { compilePathGlob } from "../../loader/path-glob.ts";
 import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import { wordLeftOut } from "../entry.ts";
 import { relativeLink } from "../links.ts";
-import type { MountTable } from "./mounts.ts";
+import type { Mount, MountTable } from "./mounts.ts";
 import type { FlatwrapOptions } from "./options.ts";
 
 /** The root as it is shipped. */
@@ -25,6 +25,7 @@ export interface Home {
   readonly over: ExtPath;
 }
 
+/** The setuid and setgid bits. */
 const PRIVILEGES = 0o6000;
 
 /**
@@ -52,12 +53,9 @@ export function planContents(
     const why = `the root's ${node.path}`;
     if (node.type === "symlink") actions.push({ kind: "symlink", to, target: linkTarget(node), why });
     else if (node.type === "file" || node.type === "directory") {
-      const isPrivileged =
-        node.type === "file" && ((node.mode & PRIVILEGES) !== 0 || node.xattrs.has("security.capability"));
-      if (isPrivileged && !options.allowSuid) withoutPrivileges += 1;
-      const from =
-        isPrivileged && !options.allowSuid ? { ...node, mode: node.mode & ~PRIVILEGES, xattrs: noXattrs } : node;
-      actions.push({ kind: "copy", to, from, why });
+      const mustLose = !options.allowSuid && isPrivileged(node);
+      if (mustLose) withoutPrivileges += 1;
+      actions.push({ kind: "copy", to, from: mustLose ? dropPrivileges(node) : node, why });
     } else warnings.push(wordLeftOut(node));
   };
   /** A link that leads through the host's folders to a file of the root takes the direct way. */
@@ -74,24 +72,12 @@ export function planContents(
     if (isShipped(node.path) && !mountPoints.has(node.path)) ship(node, join(home.root, node.path));
   }
   for (const mount of table.mounts) {
-    const to = join(home.root, mount.inside);
-    const why = `stands for the host's ${mount.host ?? mount.inside}`;
-    // Below a folder of the host, the host must have the place.
-    const isCovered = table.mounts.some(
-      (above) => above !== mount && above.host !== undefined && isWithin(mount.inside, above.inside),
-    );
-    if (!isCovered && mount.type === "folder") actions.push({ kind: "directory", to, mode: 0o755, why });
-    else if (!isCovered) actions.push({ kind: "write", to, content: new Uint8Array(), mode: 0o644, why });
+    actions.push(...planMountPoint(mount, table, home));
     if (mount.host !== undefined) continue;
     if (mount.text !== undefined) {
+      const to = join(home.over, mount.inside);
       const content = Buffer.from(mount.text);
-      actions.push({
-        kind: "write",
-        to: join(home.over, mount.inside),
-        content,
-        mode: 0o644,
-        why: "as the loader has it",
-      });
+      actions.push({ kind: "write", to, content, mode: 0o644, why: "as the loader has it" });
       continue;
     }
     for (const node of rootfs.walk(rootfs.resolve(mount.inside)?.path ?? mount.inside)) {
@@ -109,7 +95,27 @@ export function planContents(
   return { actions, warnings, isShipped };
 }
 
-const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
+const isPrivileged = (node: RootNode): boolean =>
+  node.type === "file" && ((node.mode & PRIVILEGES) !== 0 || node.xattrs.has("security.capability"));
+
+const dropPrivileges = (node: RootNode): RootNode => ({
+  ...node,
+  mode: node.mode & ~PRIVILEGES,
+  xattrs: new Map<string, Uint8Array>(),
+});
+
+/** The empty folder or file that a mount goes over; below a folder of the host it is the host that must have the place. */
+function planMountPoint(mount: Mount, { mounts }: MountTable, home: Home): Action[] {
+  const isCovered = mounts.some(
+    (above) => above !== mount && above.host !== undefined && isWithin(mount.inside, above.inside),
+  );
+  if (isCovered) return [];
+  const to = join(home.root, mount.inside);
+  const why = `stands for the host's ${mount.host ?? mount.inside}`;
+  return mount.type === "folder"
+    ? [{ kind: "directory", to, mode: 0o755, why }]
+    : [{ kind: "write", to, content: new Uint8Array(), mode: 0o644, why }];
+}
 
 interface Exclusion {
   /** Whether a path, or a folder that it lies in, is left out. */

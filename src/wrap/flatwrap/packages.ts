@@ -11,39 +11,12 @@ import type { Rootfs } from "../../oci/rootfs.ts";
  */
 export function planNeeded(rootfs: Rootfs, entries: readonly RootPath[]): (path: RootPath) => boolean {
   const packages = listPackages(rootfs);
-  if (packages.length === 0) {
-    const other = otherDatabases.find(({ path }) => rootfs.resolve(rootPath(path)) !== undefined);
-    if (other !== undefined) {
-      throw new FlixwrapError("wrap-no-package-database", {
-        what: `--only-needed reads the package database of dpkg or apk, and this one is of ${other.name}`,
-        where: rootfs.description,
-        got: other.path,
-        hint: "leave parts out by --exclude instead",
-      });
-    }
-    throw new FlixwrapError("wrap-no-package-database", {
-      what: "--only-needed reads the package database of dpkg or apk, and the image has none",
-      where: rootfs.description,
-    });
-  }
+  if (packages.length === 0) throw noDatabase(rootfs);
   const real = (path: RootPath): RootPath => {
     const folder = rootfs.resolve(parentOf(path));
     return folder === undefined ? path : join(folder.path, baseName(path));
   };
-  const owners = new Map<RootPath, ListedPackage[]>();
-  for (const item of packages) {
-    for (const listed of item.paths()) {
-      const path = real(rootPath(listed));
-      const known = owners.get(path);
-      if (known === undefined) owners.set(path, [item]);
-      else known.push(item);
-    }
-  }
-  const byName = new Map<string, ListedPackage[]>();
-  for (const item of packages) {
-    for (const name of item.provides) byName.set(name, [...(byName.get(name) ?? []), item]);
-  }
-
+  const owners = indexPackages(packages, (item) => item.paths().map((path) => real(rootPath(path))));
   const ownersOf = (entry: RootPath): ListedPackage[] => {
     const goal = rootfs.resolve(entry)?.path;
     return [real(entry), ...(goal === undefined ? [] : [goal])].flatMap((path) => owners.get(path) ?? []);
@@ -57,17 +30,56 @@ export function planNeeded(rootfs: Rootfs, entries: readonly RootPath[]): (path:
       hint: "leave parts out by --exclude instead",
     });
   }
-  const needed = new Set<ListedPackage>([...entries, rootPath("/bin/sh")].flatMap(ownersOf));
-  for (const item of needed) {
-    for (const group of item.depends) {
-      const found = group.flatMap((name) => byName.get(name) ?? []);
-      for (const provider of found) needed.add(provider);
-    }
-  }
+  const needed = withDependencies(packages, [...entries, rootPath("/bin/sh")].flatMap(ownersOf));
   return (path) => {
     const holders = owners.get(path);
     return holders === undefined || holders.some((item) => needed.has(item));
   };
+}
+
+/** Packages by what `keysOf` tells of each. */
+function indexPackages<K>(
+  packages: readonly ListedPackage[],
+  keysOf: (item: ListedPackage) => readonly K[],
+): ReadonlyMap<K, readonly ListedPackage[]> {
+  const index = new Map<K, ListedPackage[]>();
+  for (const item of packages) {
+    for (const key of keysOf(item)) {
+      const known = index.get(key);
+      if (known === undefined) index.set(key, [item]);
+      else known.push(item);
+    }
+  }
+  return index;
+}
+
+/** The packages with all they depend on; of alternatives, every one that is installed. */
+function withDependencies(
+  packages: readonly ListedPackage[],
+  wanted: readonly ListedPackage[],
+): ReadonlySet<ListedPackage> {
+  const byName = indexPackages(packages, ({ provides }) => provides);
+  const needed = new Set(wanted);
+  // The set grows while it is read.
+  for (const { depends } of needed)
+    for (const name of depends.flat()) for (const provider of byName.get(name) ?? []) needed.add(provider);
+  return needed;
+}
+
+function noDatabase(rootfs: Rootfs): FlixwrapError {
+  const other = otherDatabases.find(({ path }) => rootfs.resolve(rootPath(path)) !== undefined);
+  if (other === undefined) {
+    return new FlixwrapError("wrap-no-package-database", {
+      what: "--only-needed reads the package database of dpkg or apk, and the image has none",
+      where: rootfs.description,
+    });
+  }
+  return new FlixwrapError("wrap-no-package-database", {
+    what: `--only-needed reads the package database of dpkg or apk, and this one is of ${other.name}`,
+    where: rootfs.description,
+    got: other.path,
+    hint: "leave parts out by --exclude instead",
+  });
 }
 
 /** Databases that are recognized and not read. */

@@ -43,9 +43,34 @@ interface Candidate extends PlacedFile {
  * @throws FlixwrapError `wrap-torcx-clash`, `wrap-torcx-empty`.
  */
 export function planContents(rootfs: Rootfs, manifest: TorcxManifest | undefined): TorcxContents {
+  const warnings: string[] = [];
+  const candidates = findCandidates(rootfs, manifest, warnings);
+  const placed = settle(rootfs, candidates, warnings);
+  const goals = new Map<string, ExtPath>(placed.map(({ node, to }) => [node.path, to]));
+  const listedPrograms = manifest === undefined ? [] : linkPrograms(rootfs, manifest, goals);
+  if (placed.length === 0)
+    throw new FlixwrapError("wrap-torcx-empty", {
+      what: "nothing of a Torcx image here",
+      where: rootfs.description,
+      wanted: ".torcx/manifest.json, or one of the folders bin, sbin, lib, usr, opt with files",
+    });
+  const links = placed.flatMap((one) => {
+    if (one.node.type !== "symlink") return [];
+    const target = linkTarget(one, goals);
+    return target === undefined ? [] : [{ to: one.to, target, why: one.why, node: one.node }];
+  });
+  return {
+    files: placed.filter(({ node }) => node.type === "file"),
+    folders: placed.filter(({ node }) => node.type === "directory"),
+    links: [...links, ...listedPrograms],
+    warnings,
+  };
+}
+
+/** Everything of the image that the host can be given; what is left out is told in `warnings`. */
+function findCandidates(rootfs: Rootfs, manifest: TorcxManifest | undefined, warnings: string[]): Candidate[] {
   const listed = manifest === undefined ? new Map<RootPath, ExtPath>() : placeListed(rootfs, manifest);
   const programs = new Set((manifest?.bin ?? []).map((path) => rootfs.lookup(path)?.path));
-  const warnings: string[] = [];
   const outside = new Map<string, number>();
   const unlisted: string[] = [];
   const candidates: Candidate[] = [];
@@ -82,26 +107,7 @@ export function planContents(rootfs: Rootfs, manifest: TorcxManifest | undefined
       `${count} ${count === 1 ? "file" : "files"} of /${top} left out: an extension holds /usr and /opt alone` +
         (top === "etc" ? "; --etc PATH ships configuration" : ""),
     );
-  const placed = settle(rootfs, candidates, warnings);
-  const goals = new Map<string, ExtPath>(placed.map(({ node, to }) => [node.path, to]));
-  const listedPrograms = manifest === undefined ? [] : linkPrograms(rootfs, manifest, goals);
-  if (placed.length === 0)
-    throw new FlixwrapError("wrap-torcx-empty", {
-      what: "nothing of a Torcx image here",
-      where: rootfs.description,
-      wanted: ".torcx/manifest.json, or one of the folders bin, sbin, lib, usr, opt with files",
-    });
-  const links = placed.flatMap((one) => {
-    if (one.node.type !== "symlink") return [];
-    const target = linkTarget(one, goals);
-    return target === undefined ? [] : [{ to: one.to, target, why: one.why, node: one.node }];
-  });
-  return {
-    files: placed.filter(({ node }) => node.type === "file"),
-    folders: placed.filter(({ node }) => node.type === "directory"),
-    links: [...links, ...listedPrograms],
-    warnings,
-  };
+  return candidates;
 }
 
 /** Where the manifest's lists put their files, by the real path of each. */
