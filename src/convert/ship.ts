@@ -96,7 +96,7 @@ function packRequest(name: string, architecture: string, options: ConvertOptions
   return { format, ...defined({ output, epoch, compression, level, blockSize, size, filesystem, seed, signing }) };
 }
 
-/** What would be passed over in silence: a Butane file without a URL or a recipe's texts, an index of a folder. */
+/** Refuses what would be passed over in silence: a Butane file without anything to tell, an index of a folder. */
 function checkBeside(
   format: Format,
   update: PublishOptions["update"],
@@ -148,8 +148,8 @@ function publish(
 }
 
 /**
- * Where hosts get newer versions; the shell tools knew but one server. Whatever is wrong with it is told here, before
- * anything is packed.
+ * Where hosts get newer versions; with `--sysupdate`, which the shell tools had, it is Flatcar's server. Whatever is wrong
+ * with it is told here, before anything is packed.
  */
 function updateSource(name: string, options: ConvertOptions): PublishOptions["update"] {
   const details = defined({

@@ -13,7 +13,7 @@ import { openFolder } from "../oci/folder-rootfs.ts";
 import type { RootNode, Rootfs } from "../oci/rootfs.ts";
 
 /**
- * The same root, in which the ELF files that a plan takes are stripped; everything that is planned, proven and checked
+ * The same root, but the ELF files that a plan takes are stripped in it; everything that is planned, proven and checked
  * afterwards rests on those bytes. A file is replaced only when all that is mapped of it stayed as it was. `folder` is
  * empty, and holds the stripped files as long as the root is in use.
  * @throws FlixwrapError `host-tool-missing` when the machine has neither `strip` nor `llvm-strip`.

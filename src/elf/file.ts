@@ -65,7 +65,7 @@ const runPathMax = 64 << 20;
 /** Real files have below 1,000; with `pathMax` this bounds what a hostile table makes us read. */
 const dynamicEntriesMax = 16_384;
 
-/** Whether the source starts like an ELF file; nothing else of it is looked at, and it but once. */
+/** Whether the source begins as ELF files do. Only the first bytes are read, and those once for each source. */
 export function isElf(source: ByteSource): boolean {
   let answer = judged.get(source);
   if (answer === undefined) {

@@ -80,8 +80,8 @@ type Range = readonly [start: number, end: number];
 const isReadOnly = ({ flags }: Phdr): boolean => (flags & PF.W) === 0;
 
 /**
- * Which segments hold more than code. Linkers that keep code apart give the headers a segment that is not executable,
- * and the constants that one or another (ld -z separate-code, lld); else constants stand with the code.
+ * Which segments hold more than code. A linker that keeps code apart (ld -z separate-code, lld) puts headers and constants
+ * into segments that are not executable; without such a segment the constants stand among the code.
  */
 function holdsData({ segments }: Mapped): (segment: Phdr) => boolean {
   const isApart = segments.some(({ type, offset, flags }) => type === PT.LOAD && offset === 0n && (flags & PF.X) === 0);

@@ -43,7 +43,10 @@ export function rebuildGnuHash(draft: Draft, names: readonly string[]): void {
   draft.overlay.write(offset, bytes);
 }
 
-/** DT_HASH for symbols in a new order, with the names that they had at their old indices. It has the symbols that it had. */
+/**
+ * DT_HASH for symbols in a new order. `order` has the old index of the symbol at each new one, `names` its new name by its
+ * old index. The table holds the symbols that it held before.
+ */
 export function rebuildHash(draft: Draft, order: readonly number[], names: readonly string[]): void {
   const { file } = draft;
   const table = hasTable(draft, DT.HASH) ? openHash(file) : undefined;

@@ -16,7 +16,7 @@ export interface Span {
 export const smallestPage = 4096n;
 /** Zeros up to here behind the last known byte are padding; anything else is a payload. */
 const paddingMax = 16;
-/** What a gap between sections may have too much to count as the former place of a block: alignment. */
+/** By how many bytes a gap between sections may exceed a block and still count as its former place: alignment. */
 const gapTolerance = 64;
 
 /** A range of a file by its begin and end instead of its length. */

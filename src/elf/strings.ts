@@ -16,9 +16,9 @@ const tableMax = 256 << 20;
  * other tool wants a table. A string that anything else refers to, or might, is never overwritten.
  */
 export interface StringTable {
-  /** Something refers to the string at `offset` no longer. */
+  /** One reference to the string at `offset` is gone. */
   drop(offset: number | bigint): void;
-  /** Something wants a string; `assign` gets its offset when everything is settled. `old` is the place that it had. */
+  /** Asks for a string; {@link settle} calls `assign` with its offset. `old` is the offset of the string that it replaces. */
   request(text: string, assign: (offset: number) => void, old?: number | bigint): void;
   /** Gives every wanted string its place in the table. */
   settle(): void;
@@ -145,7 +145,10 @@ const holds = (table: Buffer, offset: number, wanted: Buffer): boolean =>
   offset + wanted.length <= table.length &&
   table.compare(wanted, 0, wanted.length, offset, offset + wanted.length) === 0;
 
-/** Searching the whole table pays for a few strings, and finds the ends of longer ones; for many there is an index. */
+/**
+ * A few strings are searched for in the whole table, which also finds one that is the end of a longer one; for many an
+ * index is faster.
+ */
 function openSearch(table: Buffer, wanted: number): (bytes: Buffer, key: string) => number {
   if (wanted < 64) return (bytes) => table.indexOf(bytes);
   const index = new Map<string, number>();

@@ -7,7 +7,7 @@ import { readRelocatedSymbols } from "./relocated-symbols.ts";
 import { Sym } from "./structs.ts";
 import { countSymbols, openGnuHash } from "./symbols.ts";
 
-/** STB_LOCAL is nobody else's; STB_GLOBAL and STB_GNU_UNIQUE must be found, STB_WEAK need not. */
+/** A STB_LOCAL symbol serves no other object; STB_GLOBAL and STB_GNU_UNIQUE must be found, STB_WEAK need not. */
 const STB = { LOCAL: 0, WEAK: 2 } as const;
 
 /** A symbol that somebody has to define: where its name stands in its table's strings. */
@@ -192,8 +192,8 @@ function openLookUp(file: ElfFile, count: number): ((hash: number) => readonly n
   const [firstBucket, firstChain, end] = [bucketsAt / 4, chainsAt / 4, firstSymbol + hashed];
   const [perWord, bitsOfWord] = file.bits === 64 ? [2, 6] : [1, 5];
   const swapped = file.bits === 64 && file.endian === "big" ? 1 : 0;
-  // All of it in 32 bits: a table is asked a thousand times as often as it has an answer, and a division of what V8
-  // takes for a floating point number costs more than all the rest. Hence `>>> 0`, also where it changes nothing.
+  // Every number stays a 32-bit integer, hence `>>> 0` even where it changes nothing: of a thousand lookups one finds
+  // something, and where V8 took a number for a floating point one, its division would cost more than all the rest.
   const hasBit = (hash: number, bit: number): boolean => {
     const word = 4 + ((hash >>> bitsOfWord) % (bloomWords >>> 0)) * perWord;
     return ((words[word + (perWord === 2 ? ((bit >>> 5) & 1) ^ swapped : 0)]! >>> (bit & 31)) & 1) !== 0;

@@ -70,7 +70,10 @@ export const readDefinedVersions = once((file): readonly DefinedVersion[] => {
   });
 });
 
-/** Small records far apart are read by windows, and a file's but once: versions and symbols are both checked by them. */
+/**
+ * The records are small and may lie far apart, so they are read through a window; once for each file, since versions and
+ * symbols are both checked by them.
+ */
 function once<T>(read: (file: ElfFile) => T): (file: ElfFile) => T {
   const known = new WeakMap<ByteSource, { readonly value: T }>();
   return (file) => {

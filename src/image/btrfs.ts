@@ -51,7 +51,7 @@ interface Item {
   readonly id: number;
   readonly type: number;
   readonly offset: number;
-  /** A part of the whole node: nobody keeps it. */
+  /** A view of the whole node: whoever keeps a part of it makes a copy. */
   readonly data: Buffer;
   /** The logical address of `data`. */
   readonly place: number;
@@ -257,7 +257,7 @@ function openContent(volume: Volume, { extents }: Parts, size: number): ByteSour
       if (diskLength! > compressedLimit) throw damaged(volume.name, `${diskLength} compressed bytes`);
       expanded ??= expand(readLogical(volume, disk!, diskLength!));
       const part = expanded.subarray(offset! + from, offset! + from + wanted);
-      // Only one reader in a row comes back to an extent.
+      // Files are read from front to back: an extent that was read to its end is not asked for again.
       if (from + wanted >= length!) expanded = undefined;
       return part;
     };

@@ -26,7 +26,7 @@ export function readErofs(source: ByteSource, name: string): FolderInode {
   return readTree({ root: image.root, keyOf: (nid) => nid, read, most: source.size / 32, tally: image.tally }, name);
 }
 
-/** Of a folder's bytes, so many stand for one that is held: the rest is room, and numbers. */
+/** Of so many bytes of a folder in the image, one is held in memory: the rest is free room and numbers. */
 const FOLDER_SHARE = 16;
 
 /** What every part of an image's reader needs. */

@@ -30,10 +30,10 @@ function* withoutEmptyLost(
 }
 
 const ROOT = 2;
-/** Names with types, extents, 64 bit, flexible groups, checksum seed, large folders. */
+/** Incompatible features that are read here: names with types, extents, 64 bit, flexible groups, checksum seed, large folders. */
 const understood = 0x2 | 0x40 | 0x80 | 0x200 | 0x2000 | 0x4000;
 
-/** Of a folder's bytes, so many stand for one that is held: the rest is room, and numbers. */
+/** Of so many bytes of a folder in the image, one is held in memory: the rest is free room and numbers. */
 const FOLDER_SHARE = 16;
 
 interface Image {

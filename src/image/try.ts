@@ -72,8 +72,8 @@ shift
 `;
 
 /**
- * What is written to descriptor 3 says that all that follows is the command's. It takes the shell's place: a signal that
- * ends flixwrap ends it, too.
+ * What is written to descriptor 3 says that the merge is done and all that follows is the command's. The command takes the
+ * shell's place, so that a signal that ends flixwrap ends it, too.
  */
 const runIt = `
 echo merged >&3; exec 3>&-
@@ -98,7 +98,7 @@ export async function tryExtensions(trial: Trial, context: Context): Promise<Com
       try {
         const name = releaseName(opened);
         extensions.push(resolve(path), name);
-        // The later one lies on top. A name of an image's must not become a part of mount(8)'s options.
+        // The later one lies on top. Layers are numbered: a name that an image brings must not become a part of mount(8)'s options.
         if (method === "overlay") await stage(opened, join(work, "layers", String(at).padStart(4, "0")), context);
       } finally {
         opened.close();

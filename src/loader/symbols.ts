@@ -65,9 +65,9 @@ export function checkSymbols(closure: Closure): readonly MissingSymbol[] {
 }
 
 /**
- * What of an object's symbols nobody in scope has, and who has the others. Only whether there is one counts, not who is
- * the first: asked are the object that the symbol's version is needed of, then those that the object needs or that had
- * another of its symbols, then all.
+ * Which of an object's symbols nobody in scope defines, and who defines the others. Who would be found first does not matter
+ * here, so the likely ones are asked first: the object that the symbol's version is needed of, then those that the object
+ * needs or that had another of its symbols, then all.
  */
 function lookUp(
   asker: Symbols,

@@ -32,7 +32,7 @@ export function openFolder(path: string, context: Context = quietContext()): Roo
   const xattrsAt = (inside: RootPath) => xattrs.of(inside);
   // Every path leads through the same few folders and links.
   const ways = new Map<RootPath, RootNode>();
-  // A root that is itself given through a link is followed, once, by its user's wish.
+  // Where the root itself is named through a link, its user wants that link to be followed; it is, once.
   const found = statSync(prefix || "/", { throwIfNoEntry: false });
   if (found?.isDirectory() === false) throw new FlixwrapError("oci-no-folder", { what: "not a folder", where: path });
   const root = nodeAt(`${prefix}/.`, "/" as RootPath, xattrsAt);

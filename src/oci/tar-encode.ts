@@ -80,7 +80,10 @@ function paddingOf(size: number): Uint8Array {
   return endOfArchive.subarray(0, -size & (BLOCK - 1));
 }
 
-/** A file's bytes, `chunk` at a time, and their padding. Of fewer or more bytes than its header says nothing that follows could be read. */
+/**
+ * A file's bytes, `chunk` at a time, and their padding. It is an error if there are fewer or more than its header says:
+ * what follows could not be read.
+ */
 export function* encodeContent(content: ByteSource, chunk: number, complain: () => Error): Generator<Uint8Array> {
   for (let at = 0; at < content.size; at += chunk) {
     const bytes = content.read(at, chunk);

@@ -40,7 +40,7 @@ export async function get(
     if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
       return { status, headers: body.headers, body, address: url.href };
     }
-    // Whoever has sent us is the measure, not what his name leads to later.
+    // How far inside the network we may be led is measured by the server that answered, not by what its name leads to later.
     if (hop === 0) {
       const isDirect = findProxy(url, context.env) === undefined;
       reach = isDirect ? reachOfPeer(body.socket) : ((await reachOfHost(url.hostname)) ?? PUBLIC);
@@ -85,7 +85,7 @@ async function send(
       request.on("error", reject).on("response", resolve);
       const giveUp = (): void => void request.destroy(new Error(`no answer for ${idleLimit / 1000} seconds`));
       request.setTimeout(idleLimit, giveUp);
-      // Headers that come a byte at a time are no silence.
+      // The timeout is for silence alone: headers that come a byte at a time would never end it.
       const patience = setTimeout(giveUp, 2 * idleLimit);
       request.once("response", () => clearTimeout(patience)).once("close", () => clearTimeout(patience));
       request.end();

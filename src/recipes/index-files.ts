@@ -34,7 +34,7 @@ export interface IndexOptions {
   readonly branches?: ReadonlyMap<string, "major" | "minor">;
   /** Whether the checksum files are signed. */
   readonly signed?: boolean;
-  /** `2027-01-31`: the day after which clients warn that the index is stale. */
+  /** `2027-01-31`: the day from which on clients refuse the index as stale. */
   readonly bestBefore?: string;
 }
 

@@ -13,7 +13,7 @@ interface Sum {
  */
 export function parseSums(text: string): Sum[] {
   return text.split("\n").flatMap((whole): Sum[] => {
-    // Cut off first: a lazy name before `\s*$` would look again at each blank of a million.
+    // Blanks at the end are cut off first: a lazy pattern before `\s*$` would take quadratic time on a million of them.
     const line = whole.trimEnd();
     const bsd = /^SHA(?:256|512) ?\((.+)\) = ([0-9a-fA-F]+)$/.exec(line);
     if (bsd !== null) return isDigest(bsd[2]!) ? [{ hex: bsd[2]!.toLowerCase(), name: plainName(bsd[1]!) }] : [];

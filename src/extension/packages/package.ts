@@ -8,7 +8,7 @@ export interface Package {
   readonly architecture: string;
   /** Name of the source package, where it differs. */
   readonly source?: string;
-  /** As the package says; free text for apk, names of DEP-5 for Debian; absent when unknown. */
+  /** As the package says: free text in apk's database, short names of DEP-5 in Debian's; absent when unknown. */
   readonly licence?: string;
   readonly supplier?: string;
   readonly homepage?: string;

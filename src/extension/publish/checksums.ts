@@ -11,7 +11,7 @@ const ofNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 
 /**
  * A SHA256SUMS file: sorted, each name once, names without folders (a slash makes systemd-sysupdate refuse the
- * whole file). `bestBefore` (`2027-01-31`) is the day that at its beginning, in UTC, makes the index stale: clients refuse it.
+ * whole file). `bestBefore` (`2027-01-31`) is the day from whose beginning on, in UTC, clients refuse the index as stale.
  * @throws FlixwrapError `pack-checksums`.
  */
 export function formatChecksums(files: readonly Checksum[], bestBefore?: string): string {

@@ -20,7 +20,7 @@ export function usualCacheFolder(env: Context["env"]): string {
   return join(env.XDG_CACHE_HOME?.startsWith("/") ? env.XDG_CACHE_HOME : join(home, ".cache"), "flixwrap");
 }
 
-/** A number that is no user's has none (containers run as any). */
+/** The home folder in the user database. Containers run as any number, and one that is no user's has none. */
 function ownHome(): string {
   try {
     return userInfo().homedir;
@@ -29,7 +29,7 @@ function ownHome(): string {
   }
 }
 
-/** Where what stands in a cache folder: blobs and layers by digest, results by key, locks by layer. */
+/** The paths in a cache folder: blobs and layers by digest, results by key, locks by layer. */
 export interface CachePaths {
   readonly temporary: string;
   blob(digest: Digest): string;

@@ -164,7 +164,7 @@ export interface MountStep {
   readonly options: readonly string[];
   /** A host without the path goes without. */
   readonly isOptional: boolean;
-  /** The view is not what it shall be if this fails. */
+  /** Without it the view would be wrong, so the program is not started when it fails. */
   readonly isVital: boolean;
 }
 

@@ -11,7 +11,7 @@ export interface NeedGraph {
   foundByRunPathOf(object: LoadedObject): readonly LoadedObject[];
 }
 
-/** Turns the reasons of a closure round. */
+/** Builds the graph from a closure's reasons, which tell who needed each object. */
 export function buildGraph(closure: Closure): NeedGraph {
   const needs = new Map<RootPath, LoadedObject[]>();
   const owned = new Map<RootPath, LoadedObject[]>();

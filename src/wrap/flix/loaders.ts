@@ -5,7 +5,7 @@ import { type CompiledIn, readCompiledIn } from "../../loader/index.ts";
 
 /**
  * What the private copy of a loader must no longer do, as edits of the same length. No other byte of it
- * changes: loaders address their own data PC-relative and do not survive more (elf.md, fact 8).
+ * changes: loaders address their own data PC-relative and do not survive more.
  */
 export interface LoaderSeal {
   readonly writes: readonly ByteWrite[];

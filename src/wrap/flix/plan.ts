@@ -63,7 +63,7 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
   const simple = plan(layOut(rootfs, layout));
   const misdirected = provePlan(simple, layout);
   if (misdirected.length === 0) return simple;
-  // Inheritance gives somebody the wrong one of two libraries of one name: those who ask name their folders.
+  // Of two libraries of one name, an inherited run path gave somebody the wrong one: whoever asks for it names its folders itself.
   const explicit = new Set(misdirected.map(({ neededBy }) => neededBy));
   const exact = plan(layOut(rootfs, { ...layout, explicit }));
   const remaining = provePlan(exact, layout);
@@ -176,7 +176,7 @@ interface Place {
 
 function patchAction(object: LoadedObject, edits: ElfEdits, place: Place, { privateFolders }: Layout): Action {
   const { node, elf } = object;
-  // What is shipped is not stripped any more, so even a program header table may move, for 1 MiB at the most.
+  // Nobody strips the result (strip breaks such files), so even the program header table may move, for 1 MiB of padding at the most.
   const planned =
     Object.keys(edits).length === 0
       ? { writes: [], size: node.size, changes: [] }

@@ -11,8 +11,10 @@ type RunPathEdit = Pick<ElfEdits, "runPath">;
  *
  * glibc: a DT_RPATH to every folder that holds something it reaches. DT_RPATH, because it comes before
  * `LD_LIBRARY_PATH` and is inherited by everything loaded below, so that untouched libraries and dlopen find
- * theirs through it (elf.md, fact 7). musl: the path file beside the private loader has the folders; only a
- * run path of the object's own must move into the sysroot.
+ * theirs through it (elf/dl-load.c, _dl_map_new_object: the chain of l_loader).
+ *
+ * musl: the path file beside the private loader has the folders; only a run path of the object's own must move into
+ * the sysroot.
  */
 export function runPathOutside(
   object: LoadedObject,

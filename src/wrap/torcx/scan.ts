@@ -16,7 +16,7 @@ export interface TorcxScan {
   /** Archives that no profile in effect names. */
   readonly unused: readonly RootPath[];
   readonly findings: readonly ScanFinding[];
-  /** What could not be read, with permission of root at most. */
+  /** What could not be read; root may be allowed to. */
   readonly unread: readonly RootPath[];
 }
 

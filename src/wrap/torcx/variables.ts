@@ -31,7 +31,10 @@ export function replaceVariables(text: string, images: ReadonlySet<string>): str
     .replace(imageFolder, literalDollars);
 }
 
-/** `$$` is a dollar for the program: of an odd run the last one, of an even run the last two began the variable. */
+/**
+ * The dollars before a variable that stay, as each `$$` stands for one: of an odd run the last one began the variable, of an
+ * even run the last two did (for a shell of the command line).
+ */
 function literalDollars(text: string): string {
   const count = /^\$*/.exec(text)![0].length;
   return "$".repeat(Math.max(0, count % 2 === 1 ? count - 1 : count - 2));
