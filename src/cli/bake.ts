@@ -161,14 +161,30 @@ async function bakeReleases(session: Session, file: string, flags: BakeFlags): P
   const bakeBuild = ({ recipe, version, options: choices }: Build, architecture: string): Promise<Baked> =>
     bake({ recipe, version, architecture, choices, options: { ...options, imageVersion: version } }, context);
   const results = await bakeAll(builds, { jobs, signal: session.signal, ...defined({ architectures }) }, bakeBuild);
-  for (const result of results) session.terminal.out(`${wordResult(result)}\n`);
-  if (skipped.length > 0) session.terminal.out(`skipped ${skipped.join(", ")}\n`);
+  const { out } = session.terminal;
+  for (const result of results) out(`${json ? JSON.stringify(describeResult(result)) : wordResult(result)}\n`);
+  if (json) for (const release of skipped) out(`${JSON.stringify({ status: "skipped", release })}\n`);
+  else if (skipped.length > 0) out(`skipped ${skipped.join(", ")}\n`);
   if (failed.length > 0 || results.some(({ error }) => error !== undefined)) session.finish(1);
 }
 
 function wordResult({ build, architecture, result, error }: BuildResult<Baked>): string {
   const what = `${build.recipe.name} ${build.version} ${architecture}`;
   return error === undefined ? `done    ${what}: ${result?.file?.path ?? ""}` : `failed  ${what}: ${messageOf(error)}`;
+}
+
+/** The same as data: what a bake of one tells, or why there is none. */
+function describeResult({ build, architecture, result, error }: BuildResult<Baked>): object {
+  const of = { recipe: build.recipe.name, version: build.version, architecture };
+  if (error === undefined)
+    return {
+      status: "done",
+      ...of,
+      ...defined({ unverified: result?.unverified, warnings: result?.plan.warnings, file: result?.file }),
+      beside: result?.beside ?? [],
+    };
+  const facts = error instanceof FlixwrapError ? { code: error.code, ...error.facts } : { what: String(error) };
+  return { status: "failed", ...of, error: facts };
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

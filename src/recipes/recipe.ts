@@ -66,8 +66,9 @@ export function findRecipe(text: string, folders: readonly string[]): Recipe {
   throw new FlixwrapError("recipe-unknown", {
     what: "there is no recipe of this name",
     got: text,
-    hint:
-      near.length > 0
+    hint: isFile(join(name, "recipe.yaml"))
+      ? `a folder of your own is written ./${name}`
+      : near.length > 0
         ? `did you mean ${near.join(" or ")}?`
         : `flixwrap list shows all ${known.length}; a folder of your own is written ./${name}`,
   });

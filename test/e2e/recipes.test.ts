@@ -175,6 +175,18 @@ describe("releases", () => {
       "vault-1.20.0-x86-64.raw",
     ]);
 
+    writeFileSync(join(at, "short.txt"), "vault latest\nopkssh v9.9.9\n");
+    const told = await run("bake --all short.txt --arch arm64 --quiet --json", at);
+    expect(
+      told.stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown),
+    ).toMatchObject([
+      { status: "done", recipe: "vault", version: "1.20.0", file: { path: "vault-1.20.0-arm64.raw" }, beside: [] },
+      { status: "failed", recipe: "opkssh", architecture: "arm64", error: { code: "recipe-unknown-version" } },
+    ]);
+
     expect(await run("index . --url https://example.org/extensions", at, false)).toMatchObject({ status: 0 });
     expect(
       sh("sha256sum --check --quiet SHA256SUMS && cd k3s && sha256sum --check --quiet SHA256SUMS", { cwd: at }),
