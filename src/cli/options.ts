@@ -494,7 +494,7 @@ export const pullOptions: readonly OptionRow[] = [
 ];
 
 /** `cache` */
-export const cacheOptions: readonly OptionRow[] = [imageOptions.at(-1)!, { flags: "--json", help: "JSON lines" }];
+export const cacheOptions: readonly OptionRow[] = [imageOptions.at(-1)!, jsonOption];
 /** `cache prune` */
 export const pruneOptions: readonly OptionRow[] = [
   { flags: "--max-bytes <bytes>", parse: parseCount, help: "what may stay, the last used first (default: nothing)" },

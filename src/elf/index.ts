@@ -1,4 +1,5 @@
 /** The ELF engine: reads and edits any ELF file (package export `flixwrap/elf`). */
+export { type ByteSource, type ByteWrite, memorySource } from "../core/bytes.ts";
 export { isElf, readElf, type DynamicEntry, type ElfFile } from "./file.ts";
 export { planEdits, type ElfEdits, type ElfPatch } from "./edit.ts";
 export type { Growth, GrowthLimits } from "./draft.ts";

@@ -1,4 +1,6 @@
 /** Public API: any OCI image as a read-only root file system. `flixwrap/oci`. */
+export { rootPath, type RootPath } from "../core/paths.ts";
+export type { ByteSource } from "../core/bytes.ts";
 export { usualCacheFolder } from "./cache/folder.ts";
 export {
   type CacheEntry,
