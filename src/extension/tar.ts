@@ -4,7 +4,7 @@ import type { ExtPath } from "../core/paths.ts";
 import { encodeContent, encodeEntry, endOfArchive, joinPieces } from "../oci/tar-encode.ts";
 import type { ExtensionTree, TreeNode } from "./tree.ts";
 
-/** What compresses is slower than what reads: it gets much at a time, and leaves us alone for longer. */
+/** Compressing is slower than reading: with large chunks the packer works longer before it asks for more. */
 const CHUNK = 1 << 20;
 
 /**

@@ -46,7 +46,10 @@ export const hierarchies = ["/usr", "/opt"] as const;
 const SETUID = 0o4000;
 const SETGID = 0o2000;
 const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
-/** File capabilities belong to the file, and whether its name matters to extension-release; labels and private notes belong to the system it came from. */
+/**
+ * Extended attributes that are shipped: file capabilities, and the one by which an extension-release file says that its name does
+ * not matter. Labels and private notes belong to the system that a file came from.
+ */
 const keptXattrs: ReadonlySet<string> = new Set(["security.capability", strictXattr]);
 /** A parent that no action names: as the host's own folders, whatever the umask (a 0700 folder would close /usr). */
 const plainFolder: TreeNode = { type: "directory", mode: 0o755, uid: 0, gid: 0, xattrs: noXattrs };

@@ -27,7 +27,7 @@ export function* checkShadowedLinks({ nodes, hosts, chosen, host }: Subject): It
       yield found("shadowed-link", "error", path, { hosts: "the given host", target: real.target ?? "" });
     const named = hosts.filter(({ links }) => links[path] !== undefined);
     if (named.length === 0 || host !== undefined) continue;
-    // Nobody named the host: what most of them lose is an error, what one of them loses is said.
+    // Where nobody named a host, it is an error if several kinds of host lose the link, and a warning if one does.
     const severity: Severity = chosen || named.length > 1 ? "error" : "warning";
     const target = named[0]!.links[path]!;
     yield found("shadowed-link", severity, path, { hosts: named.map(({ name }) => name).join(", "), target });

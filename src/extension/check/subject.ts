@@ -16,7 +16,7 @@ export interface Subject {
   readonly nodes: readonly RootNode[];
   /** File or folder name under which the host will find it: `b3sum.raw`. */
   readonly fileName: string;
-  /** The hosts it shall fit; `chosen` when the user named them. */
+  /** The hosts that it must fit; `chosen` tells whether the user named them. */
   readonly hosts: readonly HostProfile[];
   readonly chosen: boolean;
   /** A real host's tree. */

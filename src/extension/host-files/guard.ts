@@ -1,7 +1,6 @@
-import { extPath } from "../../core/paths.ts";
 import type { Action } from "../plan.ts";
 import { releaseFolder } from "../release.ts";
-import { unitFolder } from "../units/names.ts";
+import { planCompanion } from "./companion.ts";
 
 /**
  * A service beside the extension's own that stops them when the extension is taken away: an unmerge takes their unit
@@ -11,9 +10,8 @@ import { unitFolder } from "../units/names.ts";
 export function planGuard(name: string, units: Iterable<string>): Action[] {
   const all = [...units];
   if (all.length === 0) return [];
-  const guard = `${name}-guard.service`;
   const release = `${releaseFolder}/extension-release.${name}`;
-  // A template's instances are found by a pattern. The time limit is for a change between the look and the wait.
+  // A template's instances are found by a pattern. The time limit is for a change that comes after `[ -e ]` and before findmnt.
   const stopped = all.map((unit) => unit.replace("@.", "@*.")).join(" ");
   const script = `while [ -e ${release} ]; do findmnt --poll --first-only --timeout 60000 >/dev/null 2>&1; sleep 1; done; systemctl daemon-reload; systemctl stop ${stopped}`;
   const text = `[Unit]
@@ -23,17 +21,10 @@ StopWhenUnneeded=yes
 [Service]
 ExecStart=/bin/sh -c '${script}'
 `;
-  const write = (path: string, content: string, why: string): Action => ({
-    kind: "write",
-    to: extPath(`${unitFolder}/${path}`),
-    content: Buffer.from(content),
-    mode: 0o644,
-    why,
+  return planCompanion(name, "guard", all, {
+    text,
+    why: "stops the units when the extension is taken away",
+    ties: `Wants=${name}-guard.service\n`,
+    verb: "starts",
   });
-  return [
-    write(guard, text, "stops the units when the extension is taken away"),
-    ...all.map((unit) =>
-      write(`${unit}.d/10-${name}-guard.conf`, `[Unit]\nWants=${guard}\n`, `${unit} starts ${guard}`),
-    ),
-  ];
 }

@@ -1,6 +1,7 @@
 import { type ExtPath, extPath, isWithin } from "../../core/paths.ts";
 import type { Action } from "../plan.ts";
-import { unitFolder, unitKind } from "../units/names.ts";
+import { unitKind } from "../units/names.ts";
+import { planCompanion } from "./companion.ts";
 
 /** Daemons that have read their folders before a merge on a running host: where their files stand, and what tells them. */
 const readers: readonly { readonly folders: readonly ExtPath[]; readonly command: string }[] = [
@@ -35,21 +36,10 @@ export function planSetup(
   // Without RemainAfterExit= it runs again with the next start of a service: after a refresh, for a newer version.
   // Without a limit: a service that fails again and again shall fail for its own reason, and alone.
   const text = `[Unit]\nDescription=Users and files of the extension ${name}\nStartLimitIntervalSec=0\n\n[Service]\nType=oneshot\n${commands}`;
-  const write = (path: string, content: string, why: string): Action => ({
-    kind: "write",
-    to: extPath(`${unitFolder}/${path}`),
-    content: Buffer.from(content),
-    mode: 0o644,
-    why,
+  return planCompanion(name, "setup", services, {
+    text,
+    why: "users, files and folders on the host, also on a live merge",
+    ties: `Requires=${setup}\nAfter=${setup}\n`,
+    verb: "waits for",
   });
-  return [
-    write(setup, text, "users, files and folders on the host, also on a live merge"),
-    ...services.map((unit) =>
-      write(
-        `${unit}.d/10-${name}-setup.conf`,
-        `[Unit]\nRequires=${setup}\nAfter=${setup}\n`,
-        `${unit} waits for ${setup}`,
-      ),
-    ),
-  ];
 }
