@@ -14,7 +14,7 @@ import { withTempFolder } from "../host/temp.ts";
 import { currentUser } from "../host/user.ts";
 import { extractTar } from "../oci/extract.ts";
 import type { Rootfs } from "../oci/rootfs.ts";
-import { writeTar } from "../oci/tar-writer.ts";
+import { writeTar } from "../oci/tar/writer.ts";
 import { findAdditions, readTraceLine, traceOptions } from "../wrap/flix/trace.ts";
 
 /**

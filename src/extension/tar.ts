@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { FlixwrapError } from "../core/errors.ts";
 import type { ExtPath } from "../core/paths.ts";
-import { encodeContent, encodeEntry, endOfArchive, joinPieces } from "../oci/tar-encode.ts";
+import { encodeContent, encodeEntry, endOfArchive, joinPieces } from "../oci/tar/encode.ts";
 import type { ExtensionTree, TreeNode } from "./tree.ts";
 
 /** Compressing is slower than reading: with large chunks the packer works longer before it asks for more. */

@@ -7,7 +7,7 @@ import { boundExpansion } from "./expansion.ts";
 import { descriptorSource } from "./file-source.ts";
 import { stackFiles } from "./layers.ts";
 import type { Rootfs } from "./rootfs.ts";
-import { BLOCK, verifyChecksum } from "./tar-header.ts";
+import { BLOCK, verifyChecksum } from "./tar/header.ts";
 import { treeRootfs } from "./tree.ts";
 
 /** A tar archive as read-only files, whatever is in them. */

@@ -11,7 +11,7 @@ import { stackLayers, tallied } from "./layers.ts";
 import { openTally } from "./limits.ts";
 import type { ImageContents, LayerSource } from "./resolve.ts";
 import type { Rootfs } from "./rootfs.ts";
-import { readTar, type TarEntry } from "./tar.ts";
+import { readTar, type TarEntry } from "./tar/tar.ts";
 import { treeRootfs } from "./tree.ts";
 
 /** Layers that are fetched at once. */

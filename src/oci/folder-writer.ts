@@ -8,7 +8,7 @@ import { extractTar } from "./extract.ts";
 import { removeTree } from "./remove-tree.ts";
 import { isAlive, ownToken } from "../host/process-token.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
-import { writeTar } from "./tar-writer.ts";
+import { writeTar } from "./tar/writer.ts";
 import { currentUser } from "../host/user.ts";
 
 /** What became of a root that was written as a folder. */

@@ -9,7 +9,7 @@ import { assembleRootfs } from "./assemble.ts";
 import { openCache, type Cache } from "./cache/cache.ts";
 import { usualCacheFolder } from "./cache/folder.ts";
 import { pruneCache } from "./cache/upkeep.ts";
-import type { Engine } from "./daemon-endpoint.ts";
+import type { Engine } from "./daemon/endpoint.ts";
 import type { Digest } from "./digest.ts";
 import { readDockerArchive } from "./docker-archive.ts";
 import { openFolder } from "./folder-rootfs.ts";
@@ -197,7 +197,7 @@ async function findImage(reference: Reference, opening: Opening): Promise<Found>
     }
     case "docker-daemon":
     case "podman": {
-      const { openDaemonImage } = await import("./daemon.ts");
+      const { openDaemonImage } = await import("./daemon/daemon.ts");
       const engine = reference.kind === "podman" ? "podman" : "docker";
       const { contents, close } = await openDaemonImage(engine, reference.name, opening.cache(), context);
       opening.onClose(close);

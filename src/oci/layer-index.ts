@@ -1,5 +1,5 @@
 import type { NodeType } from "./rootfs.ts";
-import type { StoredContent, TarEntry } from "./tar.ts";
+import type { StoredContent, TarEntry } from "./tar/tar.ts";
 
 /**
  * A layer's entries as lines of JSON, kept beside it in the cache: one read instead of one for each header. The layer is

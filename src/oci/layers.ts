@@ -3,8 +3,8 @@ import { FlixwrapError } from "../core/errors.ts";
 import { findPath } from "./find-path.ts";
 import { sliceSource } from "./file-source.ts";
 import { openTally, type ImageLimits, type Tally } from "./limits.ts";
-import { sparseSource } from "./sparse.ts";
-import { MAX_NAME, MAX_PATH, type StoredContent, type TarEntry, readTar } from "./tar.ts";
+import { sparseSource } from "./tar/sparse.ts";
+import { MAX_NAME, MAX_PATH, type StoredContent, type TarEntry, readTar } from "./tar/tar.ts";
 import { childOf, emptyFolder, type FileInode, type FolderInode, type Inode, type InodeAttributes } from "./tree.ts";
 
 /**

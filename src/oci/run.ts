@@ -11,7 +11,7 @@ import { childPath } from "./backed-rootfs.ts";
 import type { Cache } from "./cache/cache.ts";
 import { childOutput, runChild, type Ended } from "./child.ts";
 import { extractTar } from "./extract.ts";
-import type { Engine } from "./daemon-endpoint.ts";
+import type { Engine } from "./daemon/endpoint.ts";
 import type { Digest } from "./digest.ts";
 import { descriptorSource } from "./file-source.ts";
 import { emulate } from "./emulation.ts";
@@ -20,7 +20,7 @@ import type { ImageConfig } from "./manifest.ts";
 import { findPrivilege, type Privilege } from "./namespaces.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
-import { writeTar } from "./tar-writer.ts";
+import { writeTar } from "./tar/writer.ts";
 import { treeRootfs } from "./tree.ts";
 import { putBack, undoChanges } from "./undo.ts";
 
@@ -51,7 +51,7 @@ export interface ChangedRoot {
  */
 export async function runInRoot(rootfs: Rootfs, options: RunOptions): Promise<ChangedRoot> {
   const { cache, context, engine } = options;
-  if (engine !== undefined) return await (await import("./daemon-run.ts")).runByEngine(rootfs, { ...options, engine });
+  if (engine !== undefined) return await (await import("./daemon/run.ts")).runByEngine(rootfs, { ...options, engine });
   const privilege = await findPrivilege(context);
   if (privilege.kind === "single") context.emit({ kind: "warning", message: singleWarning });
   const work = cache.temporaryName();

@@ -3,8 +3,8 @@ import { baseName, parentOf, type RootPath } from "../core/paths.ts";
 import { childPath } from "./backed-rootfs.ts";
 import { stackFiles } from "./layers.ts";
 import type { RootNode, Rootfs } from "./rootfs.ts";
-import { readTar } from "./tar.ts";
-import { writeTar } from "./tar-writer.ts";
+import { readTar } from "./tar/tar.ts";
+import { writeTar } from "./tar/writer.ts";
 import { treeRootfs } from "./tree.ts";
 
 /**

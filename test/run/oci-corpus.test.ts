@@ -7,7 +7,7 @@ import { quietContext } from "../../src/core/context.ts";
 import { openFolder } from "../../src/oci/folder-rootfs.ts";
 import { writeFolder } from "../../src/oci/folder-writer.ts";
 import { stackLayers } from "../../src/oci/layers.ts";
-import { readTar } from "../../src/oci/tar.ts";
+import { readTar } from "../../src/oci/tar/tar.ts";
 import { treeRootfs } from "../../src/oci/tree.ts";
 import { describeTree } from "../support/describe-tree.ts";
 import { layerCorpus } from "../support/layer-corpus.ts";

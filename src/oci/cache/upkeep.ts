@@ -8,7 +8,7 @@ import { hasDigest, isSealed } from "./seal.ts";
 import { parseDigest, type Digest } from "../digest.ts";
 import { descriptorSource } from "../file-source.ts";
 import { encodeIndex, INDEX_VERSION } from "../layer-index.ts";
-import { readTar } from "../tar.ts";
+import { readTar } from "../tar/tar.ts";
 
 /** One file of the cache. */
 export interface CacheEntry {

@@ -3,7 +3,7 @@ import { memorySource } from "../../../src/core/bytes.ts";
 import { stackLayers } from "../../../src/oci/layers.ts";
 import type { ImageLimits } from "../../../src/oci/limits.ts";
 import type { Rootfs } from "../../../src/oci/rootfs.ts";
-import { readTar } from "../../../src/oci/tar.ts";
+import { readTar } from "../../../src/oci/tar/tar.ts";
 import { treeRootfs } from "../../../src/oci/tree.ts";
 import { describeTree } from "../../support/describe-tree.ts";
 import { layerCorpus } from "../../support/layer-corpus.ts";

@@ -1,7 +1,7 @@
-import { FlixwrapError } from "../core/errors.ts";
-import type { RootPath } from "../core/paths.ts";
-import type { RootNode, Rootfs } from "./rootfs.ts";
-import { encodeContent, encodeEntry, endOfArchive, joinPieces } from "./tar-encode.ts";
+import { FlixwrapError } from "../../core/errors.ts";
+import type { RootPath } from "../../core/paths.ts";
+import type { RootNode, Rootfs } from "../rootfs.ts";
+import { encodeContent, encodeEntry, endOfArchive, joinPieces } from "./encode.ts";
 
 /**
  * What a socket to a child takes at once (net.core.wmem_default holds 208 KiB): the child reads it while the next chunk

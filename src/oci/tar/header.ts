@@ -1,4 +1,4 @@
-import type { FlixwrapError } from "../core/errors.ts";
+import type { FlixwrapError } from "../../core/errors.ts";
 
 /** The block every entry of a tar archive begins with, and its number fields. */
 export const BLOCK = 512;

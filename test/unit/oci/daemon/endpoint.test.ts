@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { findEndpoint } from "../../../src/oci/daemon-endpoint.ts";
+import { findEndpoint } from "../../../../src/oci/daemon/endpoint.ts";
 
 const home = mkdtempSync(join(tmpdir(), "oci-endpoint-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));

@@ -1,11 +1,11 @@
-import type { ByteSource } from "../core/bytes.ts";
-import { defined } from "../core/defined.ts";
-import { FlixwrapError } from "../core/errors.ts";
-import { decodeName } from "../core/names.ts";
-import { sliceSource } from "./file-source.ts";
+import type { ByteSource } from "../../core/bytes.ts";
+import { defined } from "../../core/defined.ts";
+import { FlixwrapError } from "../../core/errors.ts";
+import { decodeName } from "../../core/names.ts";
+import { sliceSource } from "../file-source.ts";
 import { readPaxRecords, type PaxRecords } from "./pax.ts";
-import type { NodeType, RootNode } from "./rootfs.ts";
-import { BLOCK, readNumber, verifyChecksum, type Complain } from "./tar-header.ts";
+import type { NodeType, RootNode } from "../rootfs.ts";
+import { BLOCK, readNumber, verifyChecksum, type Complain } from "./header.ts";
 import { readOldSparseMap, readPaxSparseMap, verifyParts, type SparseMap, type SparsePart } from "./sparse.ts";
 
 /**

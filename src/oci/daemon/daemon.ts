@@ -1,13 +1,13 @@
 import type Docker from "dockerode";
-import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
-import { openArchiveStream, type OpenedArchive } from "./archive.ts";
-import type { Cache } from "./cache/cache.ts";
-import { findEndpoint, type Engine } from "./daemon-endpoint.ts";
-import { parseDigest } from "./digest.ts";
-import { readDockerArchive } from "./docker-archive.ts";
-import type { ImageConfig } from "./manifest.ts";
-import type { ImageContents } from "./resolve.ts";
+import type { Context } from "../../core/context.ts";
+import { FlixwrapError } from "../../core/errors.ts";
+import { openArchiveStream, type OpenedArchive } from "../archive.ts";
+import type { Cache } from "../cache/cache.ts";
+import { findEndpoint, type Engine } from "./endpoint.ts";
+import { parseDigest } from "../digest.ts";
+import { readDockerArchive } from "../docker-archive.ts";
+import type { ImageConfig } from "../manifest.ts";
+import type { ImageContents } from "../resolve.ts";
 
 /**
  * An image that an engine has. What it tells of the image is enough while the cache has the layers; else all of

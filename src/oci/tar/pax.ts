@@ -1,5 +1,5 @@
-import { decodeName } from "../core/names.ts";
-import type { Complain } from "./tar-header.ts";
+import { decodeName } from "../../core/names.ts";
+import type { Complain } from "./header.ts";
 
 /** One extended header: records by key, extended attributes apart, values as bytes. */
 export interface PaxRecords {

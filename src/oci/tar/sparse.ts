@@ -1,7 +1,7 @@
-import type { ByteSource } from "../core/bytes.ts";
-import { computedSource } from "./file-source.ts";
+import type { ByteSource } from "../../core/bytes.ts";
+import { computedSource } from "../file-source.ts";
 import type { PaxRecords } from "./pax.ts";
-import { BLOCK, readNumber, type Complain } from "./tar-header.ts";
+import { BLOCK, readNumber, type Complain } from "./header.ts";
 
 /** Where the stored bytes of a sparse file belong; everything else is zeros. */
 export interface SparseMap {

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Context } from "../core/context.ts";
-import { FlixwrapError } from "../core/errors.ts";
+import type { Context } from "../../core/context.ts";
+import { FlixwrapError } from "../../core/errors.ts";
 import type { SshTarget } from "./ssh-agent.ts";
 
 /** The daemons that are known. */

@@ -1,6 +1,6 @@
-import type { ByteSource } from "../core/bytes.ts";
-import { encodeName } from "../core/names.ts";
-import { BLOCK } from "./tar-header.ts";
+import type { ByteSource } from "../../core/bytes.ts";
+import { encodeName } from "../../core/names.ts";
+import { BLOCK } from "./header.ts";
 
 /**
  * One entry of an archive: IEEE Std 1003.1-2024, pax, "ustar Interchange Format" and "pax Extended Header".

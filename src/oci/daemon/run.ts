@@ -2,16 +2,16 @@ import { closeSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { PassThrough, Readable } from "node:stream";
 import type Docker from "dockerode";
-import { printable, interrupted } from "../core/errors.ts";
-import { parentOf, rootPath, type RootPath } from "../core/paths.ts";
-import { spool } from "./archive.ts";
+import { printable, interrupted } from "../../core/errors.ts";
+import { parentOf, rootPath, type RootPath } from "../../core/paths.ts";
+import { spool } from "../archive.ts";
 import { connect, explained } from "./daemon.ts";
-import type { Engine } from "./daemon-endpoint.ts";
-import { isAlive, ownToken } from "../host/process-token.ts";
-import type { Rootfs } from "./rootfs.ts";
-import { listen, runError, type ChangedRoot, type RunOptions } from "./run.ts";
-import { writeTar } from "./tar-writer.ts";
-import { putBack, undoChanges } from "./undo.ts";
+import type { Engine } from "./endpoint.ts";
+import { isAlive, ownToken } from "../../host/process-token.ts";
+import type { Rootfs } from "../rootfs.ts";
+import { listen, runError, type ChangedRoot, type RunOptions } from "../run.ts";
+import { writeTar } from "../tar/writer.ts";
+import { putBack, undoChanges } from "../undo.ts";
 
 /** What containers and images of ours bear, so that those of a killed run are found. */
 const LABEL = "flixwrap.owner";

@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { Agent } from "node:http";
 import { Duplex } from "node:stream";
-import type { Context } from "../core/context.ts";
-import { printable } from "../core/errors.ts";
-import type { Engine } from "./daemon-endpoint.ts";
+import type { Context } from "../../core/context.ts";
+import { printable } from "../../core/errors.ts";
+import type { Engine } from "./endpoint.ts";
 
 /** Where an engine is to be reached by the user's own `ssh`. */
 export interface SshTarget {
