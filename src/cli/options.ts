@@ -173,7 +173,10 @@ export const prefixOptions = grouped("Private files:", [
 
 /** What is written. */
 export const packOptions = grouped("The output:", [
-  { flags: "-o, --output <file>", help: "the image to write (default: NAME.raw, or the folder NAME for --format dir)" },
+  {
+    flags: "-o, --output <file>",
+    help: "the image to write (default: NAME.raw; NAME.tar for --format tar, the folder NAME for dir)",
+  },
   { flags: "--image-version <version>", help: "write NAME-VERSION-ARCH.raw, as systemd-sysupdate wants it" },
   { flags: "--format <format>", env: "FORMAT", choices: formatNames, default: "squashfs", help: "what to write" },
   {

@@ -84,10 +84,14 @@ export function* checkShadowedFiles({ nodes, host }: Subject): Iterable<Finding>
   }
 }
 
-/** Two names of one folder that differ by case alone: one of them is lost where names have no case. */
-export function* checkCase({ nodes }: Subject): Iterable<Finding> {
+/**
+ * Two names of one folder that differ by case alone: one of them is lost where names have no case. What an image has
+ * in a root of its own is as the image has it.
+ */
+export function* checkCase({ nodes, privateRootOf }: Subject): Iterable<Finding> {
   const seen = new Map<string, RootPath>();
   for (const { path } of nodes) {
+    if (privateRootOf(path) !== undefined) continue;
     const key = `${parentOf(path)}\0${path.toLowerCase()}`;
     const other = seen.get(key);
     if (other !== undefined) yield found("case", "warning", path, { other });

@@ -11,7 +11,9 @@ export const octal = (mode: number) => mode.toString(8).padStart(4, "0");
 export function* checkFolderModes({ nodes, privateRootOf }: Subject): Iterable<Finding> {
   for (const { path, type, mode } of nodes) {
     if (type !== "directory") continue;
-    const isShared = /^\/(usr|opt)(\/[^/]+){0,2}$/.test(path) && privateRootOf(path) === undefined;
+    // In a root of its own it is the image's, and no host has a folder there.
+    if (privateRootOf(path) !== undefined) continue;
+    const isShared = /^\/(usr|opt)(\/[^/]+){0,2}$/.test(path);
     if ((mode & 0o005) !== 0o005)
       yield found("folder-closed", isShared ? "error" : "warning", path, { mode: octal(mode) });
   }

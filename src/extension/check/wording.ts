@@ -29,7 +29,7 @@ export const wordings = {
   "release-name-new": {
     title: "File name needs a newer systemd",
     message: ({ fileName, name }) =>
-      `${fileName} is taken for ${name} from systemd 255 on (.sysext) or 257 on (_VERSION); older ones say "No medium found"`,
+      `is taken for ${name} by its file name ${fileName} from systemd 255 on (.sysext) or 257 on (_VERSION); older ones say "No medium found"`,
   },
   "release-field": {
     title: "extension-release has values that systemd accepts",

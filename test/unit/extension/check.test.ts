@@ -113,6 +113,20 @@ const rows: [string, Entries, string[], CheckOptions?, string?][] = [
   ["a masked unit", { "/usr/lib/m": { target: "/dev/null" } }, []],
   ["a link through merged /bin", { "/usr/bin/o": { target: "/bin/x" } }, []],
   ["case", { "/usr/share/A": "", "/usr/share/a": "" }, ["case /usr/share/a"]],
+  [
+    "an image's own names and closed folders, in a root of its own",
+    {
+      "/usr/lib/t/root/etc/ssl/private": { type: "directory", mode: 0o700 },
+      "/usr/lib/t/root/usr/share/A": "",
+      "/usr/lib/t/root/usr/share/a": "",
+    },
+    [],
+  ],
+  [
+    "a closed root of its own",
+    { "/usr/lib/t/root": { type: "directory", mode: 0o700 }, "/usr/lib/t/root/etc/x": "", "/usr/lib/t/root/usr/x": "" },
+    ["folder-closed /usr/lib/t/root"],
+  ],
   ["no extension-release", { [releaseFile]: { type: "fifo" } }, ["release-missing", `special-file ${releaseFile}`]],
   ["another name", {}, [`release-name ${releaseFile}`], {}, "other.raw"],
   ["a dashed version, X25", {}, [`release-name ${releaseFile}`], {}, "t-1.0.raw"],
