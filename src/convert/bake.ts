@@ -19,6 +19,7 @@ import {
 } from "../recipes/index.ts";
 import { readVersion } from "../host/version.ts";
 import { defined } from "../core/defined.ts";
+import { releaseFields } from "./release.ts";
 import type { ConvertOptions } from "./request.ts";
 import { checkShipping, type Shipped, shipPlan } from "./ship.ts";
 
@@ -62,35 +63,22 @@ export async function bake(request: BakeRequest, context: Context): Promise<Bake
   const before = options.locked ? requireLock(lockFile) : readLock(lockFile);
   const lock = options.locked ? before : undefined;
   await checkShipping(name, options, false, context);
-  const planned = await planRecipe(
-    {
-      recipe,
-      architecture: request.architecture,
-      options: request.choices,
-      ...defined({
-        version: request.version,
-        name: request.name,
-        prefix: options.prefix,
-        lock,
-        requireVerified: options.requireVerified,
-      }),
-    },
-    ports,
-  );
+  const { architecture: asked, choices } = request;
+  const { prefix, requireVerified } = options;
+  const rest = defined({ version: request.version, name: request.name, prefix, lock, requireVerified });
+  const planned = await planRecipe({ recipe, architecture: asked, options: choices, ...rest }, ports);
   try {
     refuseChanges(before, planned.lock);
     for (const line of planned.unverified) context.emit({ kind: "warning", message: `not verified: ${line}` });
     const architecture = planned.architecture.systemd;
-    const { os, versionId, sysextLevel, scope, reload, anyFileName } = options;
-    const { enable, upholds, stopOnUnmerge, papers, epoch } = options;
-    const release = {
-      ...defined({ os, versionId, sysextLevel, scope, anyFileName, ...(reload ? { reload } : {}) }),
-      ...defined({ restartUnits: options.restartUnit, reloadOrRestartUnits: options.reloadOrRestartUnit }),
-      ...(options.releaseField === undefined ? {} : { notes: parseNotes(options.releaseField) }),
-    };
+    const { enable, upholds, stopOnUnmerge, papers, epoch, releaseField } = options;
     const plan = finishRecipe(planned, {
       tool: readVersion(),
-      release,
+      release: {
+        ...releaseFields(options),
+        // Without the option the recipe decides.
+        ...defined({ reload: options.reload || undefined, notes: releaseField && parseNotes(releaseField) }),
+      },
       ...defined({ enable, upholds, stopOnUnmerge, papers, epoch }),
     });
     const shipped = await shipPlan(plan, { name: planned.name, architecture }, options, context);

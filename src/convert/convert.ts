@@ -8,6 +8,7 @@ import { readVersion } from "../host/version.ts";
 import { chooseArchitecture } from "./architecture.ts";
 import { type Converted, type Converter, converters } from "./converters.ts";
 import { rebuildCommand } from "./rebuild.ts";
+import { releaseFields } from "./release.ts";
 import type { Request } from "./request.ts";
 import { defined } from "../core/defined.ts";
 import { checkShipping, type Shipped, shipPlan } from "./ship.ts";
@@ -102,18 +103,9 @@ function finishOptions(
   return {
     release: {
       name,
-      ...defined({
-        architecture,
-        os: options.os,
-        versionId: options.versionId,
-        sysextLevel: options.sysextLevel,
-        scope: options.scope,
-        // Torcx images are units above all.
-        reload: options.reload ?? (converter === "torcx" ? true : undefined),
-        restartUnits: options.restartUnit,
-        reloadOrRestartUnits: options.reloadOrRestartUnit,
-        anyFileName: options.anyFileName,
-      }),
+      ...releaseFields(options),
+      // Torcx images are units above all.
+      ...defined({ architecture, reload: options.reload ?? (converter === "torcx" ? true : undefined) }),
       notes: {
         ...parseNotes(options.releaseField ?? []),
         FLIXWRAP_VERSION: readVersion(),

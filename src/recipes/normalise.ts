@@ -23,45 +23,37 @@ export interface Problem {
 
 type Map = Readonly<Record<string, unknown>>;
 
+/** A recipe as the schema lets it be; here are the keys that this file takes apart. */
+type RawRecipe = Map & {
+  readonly versions?: Map;
+  readonly parts?: readonly Map[];
+  readonly enable?: readonly (string | Enable)[];
+};
+
 /**
  * The short forms of a recipe that fits the schema made uniform, and the mistakes that only show here. Names
  * that an option or variable may not take are those the engine fills in itself.
  */
 export function normaliseRecipe(value: unknown): { file: RecipeFile; problems: readonly Problem[] } {
   const problems: Problem[] = [];
-  const raw = value as Map;
+  const raw = value as RawRecipe;
   const options = mapValues(raw["options"], (option, name): RecipeOption => {
     if (reservedNames.has(name))
       problems.push({ path: ["options", name], message: `${name} is a name of flixwrap's own` });
-    return {
-      ...(option as unknown as RecipeOption),
-      ...(option["versions"] === undefined
-        ? {}
-        : { versions: versionRules(option["versions"] as Map, ["options", name, "versions"], problems) }),
-    };
+    const path = ["options", name, "versions"];
+    const given = option["versions"] as Map | undefined;
+    const versions = given && versionRules(given, path, problems);
+    return { ...(option as unknown as RecipeOption), ...defined({ versions }) };
   });
   for (const name of Object.keys(raw["variables"] ?? {})) {
     if (reservedNames.has(name))
       problems.push({ path: ["variables", name], message: `${name} is a name of flixwrap's own` });
   }
-  const file = {
-    ...raw,
-    hostLibraries: list(raw["host-libraries"]),
-    ...(raw["versions"] === undefined
-      ? {}
-      : { versions: versionRules(raw["versions"] as Map, ["versions"], problems) }),
-    ...defined({ options }),
-    ...(raw["parts"] === undefined
-      ? {}
-      : { parts: (raw["parts"] as Map[]).map((part, at) => normalisePart(part, ["parts", at], problems)) }),
-    ...(raw["enable"] === undefined
-      ? {}
-      : {
-          enable: (raw["enable"] as unknown[]).map((one): Enable =>
-            typeof one === "string" ? { unit: one } : (one as Enable),
-          ),
-        }),
-  } as unknown as RecipeFile;
+  const versions = raw.versions && versionRules(raw.versions, ["versions"], problems);
+  const parts = raw.parts?.map((part, at) => normalisePart(part, ["parts", at], problems));
+  const enable = raw.enable?.map((one): Enable => (typeof one === "string" ? { unit: one } : one));
+  const hostLibraries = list(raw["host-libraries"]);
+  const file = { ...raw, hostLibraries, ...defined({ versions, options, parts, enable }) } as unknown as RecipeFile;
   checkConditions(raw, [], problems);
   if (file.versions === undefined && file.parts !== undefined) {
     problems.push({ path: ["parts"], message: "a recipe with parts needs `versions`" });
