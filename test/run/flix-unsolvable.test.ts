@@ -71,6 +71,18 @@ const cases: readonly (readonly [string, () => Root, readonly string[], string])
 `,
   ],
   [
+    "a library where the image's loader does not look",
+    () =>
+      new Root()
+        .library("/app/lib/libf.so.1", "int f(void) { return 0; }")
+        .compile("/usr/bin/p", main, "@/app/lib/libf.so.1"),
+    ["/usr/bin/p"],
+    `flix: cannot find a library in the image: got libf.so.1; the image has /app/lib/libf.so.1, where its loader does not look: name the folder in the image's LD_LIBRARY_PATH, or by --run in /etc/ld.so.conf (glibc) or /etc/ld-musl-ARCH.path (musl)
+  libf.so.1, needed by /usr/bin/p
+    DEFAULTS
+`,
+  ],
+  [
     "a symbol version that the library lacks",
     () =>
       new Root()

@@ -34,7 +34,7 @@ export function explain(rootfs: Rootfs, paths: readonly RootPath[], options: Lat
   );
   const explained = files.map((file) => ({ ...file, brings: brought.get(file.path) ?? file.size }));
   const shipped = new Set(selection.files.map(({ node }) => node.identity));
-  const refusal = refusalOf(closure);
+  const refusal = refusalOf(rootfs, closure);
   return {
     image: rootfs.description,
     asked,
@@ -107,9 +107,9 @@ function needsOf({ objects, missing }: Closure): Map<RootPath, Need[]> {
   return needs;
 }
 
-function refusalOf(closure: Closure): readonly string[] | undefined {
+function refusalOf(rootfs: Rootfs, closure: Closure): readonly string[] | undefined {
   try {
-    verifyClosure(closure);
+    verifyClosure(rootfs, closure);
   } catch (error) {
     if (error instanceof FlixwrapError) return error.message.split("\n");
     throw error;

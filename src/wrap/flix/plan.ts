@@ -44,7 +44,7 @@ export function planFlix(rootfs: Rootfs, entries: readonly Entry[], options: Fli
   const sysroot = sysrootAt(join(options.prefix, options.name), rootfs);
   const selection = selectEntries(rootfs, entries, sysroot, options.binaries);
   const closure = resolveSelection(rootfs, selection, options);
-  verifyClosure(closure);
+  verifyClosure(rootfs, closure);
   verifyKernel(selection, closure, options.kernel);
 
   const { hwcaps = "all" } = options;
