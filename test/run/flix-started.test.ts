@@ -35,6 +35,10 @@ beforeAll(() => {
   compile("usr/bin/by-folder", `#include <stdio.h>\nint main(void) { puts("/usr/lib/main-core"); }`);
 });
 
+/** Wrapper scripts, as packages have them in front of programs of their own. */
+const script = (name: string, text: string): void =>
+  writeFileSync(join(root, "usr/bin", name), `#!/usr/bin/interp\n${text}\n`, { mode: 0o755 });
+
 const all = ["/usr/bin/main", "/usr/bin/by-link", "/usr/bin/by-script"];
 const told = /warning +\/usr\/lib\/main-core\/work is not taken: \/usr\/bin\/main names it; add the PATH (\S+), or/;
 
@@ -49,6 +53,31 @@ function run(folder: string, program: string): string {
   const { stdout, stderr } = host.run([program]);
   return stdout + stderr;
 }
+
+describe("programs that a script names", () => {
+  test.each([
+    ["a program of its own", "exec /usr/lib/main-core/work", "; add the PATH /usr/lib/main-core/work, or use flatwrap"],
+    ["one outside of /usr and /opt", 'exec -a "$0" "/srv/main/work" "$@"', "; use flatwrap"],
+    [
+      "what every host has, data, comments, parts of paths",
+      "# /usr/lib/main-core/work\n/usr/bin/main /usr/lib/main-core/README $x/usr/lib/main-core/work",
+      undefined,
+    ],
+  ])("%s", (_, text, advice) => {
+    script("wrapper", text);
+    const { status, said } = flix("/usr/bin/wrapper");
+    expect(status).toBe(0);
+    const path = /\/\S+work/.exec(text)![0];
+    expect(said).toBe(
+      advice === undefined ? "" : `warning  ${path} is not taken: /usr/bin/wrapper names it${advice}\n`,
+    );
+  });
+
+  test("one that is taken, too, is not told", () => {
+    script("wrapper", "exec /usr/lib/main-core/work");
+    expect(flix("/usr/bin/wrapper", "/usr/lib/main-core/work").said).toBe("");
+  });
+});
 
 describe("programs that programs start by a compiled-in path", () => {
   test("come along by a pattern: programs with their libraries, links, scripts with their interpreters, no data", () => {

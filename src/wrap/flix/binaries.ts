@@ -7,7 +7,7 @@ import type { RootNode, Rootfs } from "../../oci/rootfs.ts";
 import { type Entry, parseEntry } from "../entry.ts";
 import { matchNodes } from "./patterns.ts";
 import { readShebang } from "./scripts.ts";
-import type { Selection } from "./selection.ts";
+import type { SelectedFile, Selection } from "./selection.ts";
 import type { Sysroot } from "./sysroot.ts";
 
 /** Something of the root that a pattern means: a program, a script, or a link to one. */
@@ -64,8 +64,23 @@ const largestSearched = 16 << 20;
 /** Private programs of a package: /usr/lib/git-core, /usr/libexec/sudo/sesh. Those of /usr/bin may be any host's own. */
 const privateProgram = /(?:(?:\/usr)?\/lib(?:exec|32|64)?|\/opt)\/[\w.+@/-]{2,200}/;
 
+/** In a script's lines, comments aside: a path of its own, not the rest of `$prefix/lib/x`. */
+const pathInScript = /(?<![\w}$/.-])(?:\/[\w.+@-]{1,128}){2,12}/g;
+const usualFolder = /^(\/usr(\/local)?)?\/s?bin\//;
+
+/** The programs that a file names: a program by its strings, a script by single files outside of the usual folders. */
+function namedIn(rootfs: Rootfs, file: SelectedFile): readonly RootPath[] {
+  if (file.node.size > largestSearched) return [];
+  if (file.role === "program") return matchStrings(file.elf, privateProgram).map((text) => rootPath(text));
+  if (file.role !== "script") return [];
+  const [, ...lines] = Buffer.from(rootfs.open(file.node).read(0, file.node.size)).toString("latin1").split("\n");
+  const text = lines.filter((line) => !/^\s*#/.test(line)).join("\n");
+  const paths = [...new Set(Array.from(text.matchAll(pathInScript), ([path]) => rootPath(path)))];
+  return paths.filter((path) => !usualFolder.test(path) && rootfs.resolve(path)?.type === "file");
+}
+
 /**
- * One line per program, or folder of programs, that a selected program names by a path at which the extension has
+ * One line per program, or folder of programs, that a selected program or script names by a path at which the extension has
  * nothing: compiled in as it is, it serves at its own place only.
  */
 export function warnOfStarted(rootfs: Rootfs, closure: Closure, { files, links }: Selection): readonly string[] {
@@ -75,9 +90,7 @@ export function warnOfStarted(rootfs: Rootfs, closure: Closure, { files, links }
   const loaders = closure.objects.filter(({ role }) => role === "interpreter");
   const told = new Set(loaders.map(({ node }) => node.path));
   return files.flatMap((file) => {
-    if (file.role !== "program" || file.node.size > largestSearched) return [];
-    const named = matchStrings(file.elf, privateProgram).map((text) => rootPath(text));
-    return named.flatMap((path) => {
+    return namedIn(rootfs, file).flatMap((path) => {
       const real = rootfs.resolve(path);
       if (real === undefined || told.has(real.path)) return [];
       const place = afterUsrMerge(real.path);
@@ -90,7 +103,8 @@ export function warnOfStarted(rootfs: Rootfs, closure: Closure, { files, links }
       const state = sources.some((source) => isWithin(source, real.path))
         ? "is taken to another place, where it is not looked for"
         : "is not taken";
-      return [`${what} ${state}: ${file.node.path} names it; add the PATH ${advice}, or use flatwrap`];
+      const way = /^\/(usr|opt)\/./.test(place) ? `add the PATH ${advice}, or use flatwrap` : "use flatwrap";
+      return [`${what} ${state}: ${file.node.path} names it; ${way}`];
     });
   });
 }
