@@ -4,7 +4,7 @@ import type { NodeType } from "../oci/rootfs.ts";
 import { type Tally, openTally } from "../oci/limits.ts";
 import { type FolderInode, type Inode, type InodeAttributes, emptyFolder } from "../oci/tree.ts";
 import { cursorAt, damaged } from "./cursor.ts";
-import { type Extent, readExtents } from "./erofs-extents.ts";
+import { type Extent, readExtents } from "./erofs/extents.ts";
 import { chooseExpander } from "./decompress.ts";
 import { type ReadInode, decodeDevice, readTree, typeOfMode } from "./inodes.ts";
 import { expandLz4Start } from "./lz4.ts";

@@ -84,32 +84,12 @@ function isRegistered(wanted: Architecture): boolean {
 function registration({ elf, qemu }: Architecture, emulator: string): string {
   const bytes = (values: readonly number[]): string =>
     values.map((value) => `\\x${value.toString(16).padStart(2, "0")}`).join("");
-  const half = (value: number): number[] =>
-    elf.endian === "little" ? [value & 0xff, value >> 8] : [value >> 8, value & 0xff];
   const isLittle = elf.endian === "little";
-  const magic = [0x7f, 0x45, 0x4c, 0x46, elf.bits === 64 ? 2 : 1, isLittle ? 1 : 2, 1, 0];
-  const program = [...magic, 0, 0, 0, 0, 0, 0, 0, 0, ...half(2), ...half(elf.machine)];
+  const u16 = (value: number): number[] => (isLittle ? [value & 0xff, value >> 8] : [value >> 8, value & 0xff]);
+  const repeat = (byte: number, count: number): number[] => Array.from({ length: count }, () => byte);
+  const ident = [0x7f, 0x45, 0x4c, 0x46, elf.bits === 64 ? 2 : 1, isLittle ? 1 : 2, 1, 0];
+  const program = [...ident, ...repeat(0, 8), ...u16(2), ...u16(elf.machine)];
   // ET_EXEC and ET_DYN differ in one bit; the ABI byte may be anything.
-  const mask = [
-    0xff,
-    0xff,
-    0xff,
-    0xff,
-    0xff,
-    0xff,
-    0xff,
-    0,
-    255,
-    255,
-    255,
-    255,
-    255,
-    255,
-    255,
-    255,
-    ...half(0xfffe),
-    255,
-    255,
-  ];
+  const mask = [...repeat(0xff, 7), 0, ...repeat(0xff, 8), ...u16(0xfffe), ...repeat(0xff, 2)];
   return `:qemu-${qemu}:M::${bytes(program)}:${bytes(mask)}:${emulator}:FCO`;
 }

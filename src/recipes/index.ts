@@ -9,15 +9,8 @@ export { type Mirror, parseMirror } from "./mirrors.ts";
 export { openImages } from "./open-images.ts";
 export { type PlannedRecipe, planRecipe, type Ports, type RecipeRequest, sourcesOf } from "./plan.ts";
 export { findRecipe, type Recipe } from "./recipe.ts";
-export {
-  bakeAll,
-  type Build,
-  type BuildResult,
-  type Matrix,
-  parseReleases,
-  planMatrix,
-  planReleases,
-} from "./releases.ts";
+export { parseReleases } from "./release-list.ts";
+export { bakeAll, type Build, type BuildResult, type Matrix, planMatrix, planReleases } from "./releases.ts";
 export { type SkeletonKind, writeSkeleton } from "./skeleton.ts";
 export { latestVersions, listPublished, listVersions, publishedVersions } from "./versions.ts";
 export { openWeb, type Web, type WebOptions } from "./web.ts";

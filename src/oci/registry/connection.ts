@@ -15,7 +15,7 @@ import { wordReference, type RegistryReference } from "../reference.ts";
 import { denied, openAuthorization } from "./authorization.ts";
 import { parseChallenges } from "./challenge.ts";
 import { findCredentials, parseCredentials } from "./credentials.ts";
-import { findEndpoint } from "./endpoint.ts";
+import { findRegistryEndpoint } from "./endpoint.ts";
 import { explainFailure, readProblem } from "./errors.ts";
 import { findTrust } from "./trust.ts";
 
@@ -73,7 +73,7 @@ export async function openConnection(
     env: context.env,
     ...defined({ stall: options.stall }),
   });
-  const found = await findEndpoint(reference.registry, options, (url, most) =>
+  const found = await findRegistryEndpoint(reference.registry, options, (url, most) =>
     client.send(url, { reach: most, signal }),
   );
   const { base, ownReach } = found;

@@ -19,7 +19,7 @@ export interface Endpoint {
  * Loopback speaks plain HTTP unless it refuses; others do so only where certificates do not matter.
  * @param send one GET request, to an address no farther inside than `reach`.
  */
-export async function findEndpoint(
+export async function findRegistryEndpoint(
   registry: string,
   options: { readonly tlsVerify?: boolean },
   send: (url: URL, reach: Reach) => Promise<HttpAnswer>,

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Context } from "../../core/context.ts";
 import { FlixwrapError } from "../../core/errors.ts";
 import { parseReference, type RegistryReference } from "../reference.ts";
+import { namesIn, readText } from "./config-files.ts";
 
 /** Where an image may really be read from. */
 export interface PullSource {
@@ -155,22 +156,6 @@ function dockerMirrors(reference: RegistryReference): PullSource[] {
     .filter((mirror): mirror is string => typeof mirror === "string" && URL.canParse(mirror))
     .map((mirror) => new URL(mirror))
     .map((url) => ({ reference: { ...reference, registry: url.host }, insecure: url.protocol === "http:" }));
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch {
-    return [];
-  }
 }
 
 const badConf = (where: string, got: string): FlixwrapError =>

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 import type { Context } from "../../core/context.ts";
 import { FlixwrapError } from "../../core/errors.ts";
+import { namesIn } from "./config-files.ts";
 
 /** What a registry's certificate is checked with, and what we show of ourselves. */
 export interface Trust {
@@ -59,14 +60,6 @@ const certificateFolders = (registry: string, env: Context["env"]): string[] =>
   [env.HOME && join(env.HOME, ".config/containers/certs.d"), "/etc/containers/certs.d", "/etc/docker/certs.d"]
     .filter((folder): folder is string => folder !== undefined && folder !== "")
     .map((folder) => join(folder, registry));
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch {
-    return [];
-  }
-}
 
 function systemBundle(): Buffer | undefined {
   for (const path of systemBundles) {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { dataOfPackage } from "../../../src/recipes/deb.ts";
 import { findRecipe } from "../../../src/recipes/recipe.ts";
-import { parseReleases } from "../../../src/recipes/releases.ts";
+import { parseReleases } from "../../../src/recipes/release-list.ts";
 import { findSum } from "../../../src/recipes/sums.ts";
 import { fetchVerified } from "../../../src/recipes/verify.ts";
 import { listVersions } from "../../../src/recipes/versions.ts";

@@ -1,5 +1,5 @@
-import type { ByteSource } from "../core/bytes.ts";
-import { damaged } from "./cursor.ts";
+import type { ByteSource } from "../../core/bytes.ts";
+import { damaged } from "../cursor.ts";
 
 /** A compressed run of a file: the bytes `[start, end)` come from `length` bytes of the image at `at`. */
 export interface Extent {
