@@ -51,6 +51,10 @@ export async function checkShipping(
     const wanted = "letters, digits and . + ~ ^ : _ -";
     throw new FlixwrapError("usage", { what: "not a version for a file name", got: version, wanted });
   }
+  if (options.output === "-") {
+    const hint = "a file of that name is written ./-";
+    throw new FlixwrapError("usage", { what: "no image is written to standard output", got: "--output -", hint });
+  }
   const request = packRequest(name, "any", options);
   checkPackOptions(request);
   checkNames(checkOptions(options));

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { FlixwrapError } from "../core/errors.ts";
 import type { Plan } from "../extension/plan.ts";
-import type { Rootfs } from "../oci/rootfs.ts";
 import type { ImagePart } from "./format.ts";
+import type { OpenedImage } from "./images.ts";
 import { fillTemplate, type Values } from "./template.ts";
 
 /**
@@ -11,7 +11,7 @@ import { fillTemplate, type Values } from "./template.ts";
  */
 export async function convertEntries(
   part: ImagePart,
-  root: Rootfs,
+  { root, environment = [] }: OpenedImage,
   values: Values,
   at: { readonly name: string; readonly prefix: string },
 ): Promise<Plan> {
@@ -32,7 +32,8 @@ export async function convertEntries(
   }
   optionsOf(part, [], values);
   const { planFlix } = await import("../wrap/flix/plan.ts");
-  return planFlix(root, entries, place);
+  const { libraryPathOf } = await import("../loader/index.ts");
+  return planFlix(root, entries, { ...place, libraryPath: libraryPathOf(environment) });
 }
 
 /** `with:` by the names of the command line (`only-needed`) as the converter's own (`onlyNeeded`). */

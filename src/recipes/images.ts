@@ -19,6 +19,8 @@ export interface OpenedImage {
   readonly root: Rootfs;
   /** Of the manifest; undefined for a folder. */
   readonly digest?: string;
+  /** What its programs are started with there: `NAME=VALUE`. */
+  readonly environment?: readonly string[];
   close(): void;
 }
 

@@ -33,7 +33,8 @@ export function openImages(options: Omit<OpenOptions, "platform">): Images {
   return {
     async open(request) {
       const opened = await openPlain(request, options);
-      if (request.run === undefined) return opened;
+      const environment = opened.config.env;
+      if (request.run === undefined) return { ...opened, environment };
       const inputs = openInputs(request.inputs);
       const closing: (() => void)[] = [inputs.close, opened.close];
       const close = (): void => closing.splice(0).forEach((one) => one());
@@ -46,7 +47,7 @@ export function openImages(options: Omit<OpenOptions, "platform">): Images {
         const key = opened.digest === undefined ? undefined : keyOf(opened.digest, request.inputs);
         const changed: ChangedRoot = key === undefined ? await runInRoot(root, how) : await runOnce(root, key, how);
         closing.unshift(() => changed.close());
-        return { root: changed.rootfs, ...defined({ digest: opened.digest }), close };
+        return { root: changed.rootfs, environment, ...defined({ digest: opened.digest }), close };
       } catch (error) {
         close();
         throw error;

@@ -121,7 +121,7 @@ async function planImage(part: ImagePart, work: Work): Promise<Plan[]> {
   const plans: Plan[] = [{ source: root, actions: placeFiles(root, part.files, values), warnings: [] }];
   if (part.convert !== undefined)
     plans.push(
-      await convertEntries(part, opened.root, work.values, {
+      await convertEntries(part, opened, work.values, {
         name: work.request.name ?? work.request.recipe.name,
         prefix: work.request.prefix ?? "/usr/lib/flixwrap",
       }),

@@ -60,6 +60,11 @@ test.each<Row>([
   ["pack empty foo", 1, /nothing for an extension: dir:empty/],
   ["pack etc-only foo", 1, /nothing for an extension: dir:etc-only/],
   ["pack tree foo -o none/foo.raw", 1, /cannot write into the output's folder: .*none: got no such file or folder/],
+  [
+    "pack tree foo -o -",
+    2,
+    /no image is written to standard output: got --output -; a file of that name is written \.\/-/,
+  ],
   ["pack tree foo -o text", 1, /will not replace the output: .*text: got a file that is none of ours/],
   ["pack tree foo -o empty", 1, /will not replace the output: .*empty: got a folder/],
   ["pack tree foo -o /proc/foo.raw", 1, /^pack: mksquashfs failed/],

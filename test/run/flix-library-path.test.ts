@@ -52,6 +52,15 @@ describe.each(roots)("an image of %s", (family, compiler, makeRoot) => {
     expect(stdout).toMatch(/libown\.so\.1 -> \/app\/lib\/libown\.so\.1 .*\[LD_LIBRARY_PATH of the image, \/app\/lib\]/);
   });
 
+  it("a recipe's image is no other", () => {
+    const recipe = join(work, `recipe-${family}`);
+    mkdirSync(recipe);
+    const part = `{ image: "oci:${image}", convert: flix, entries: ["/app/main:/usr/bin/main"] }`;
+    writeFileSync(join(recipe, "recipe.yaml"), `summary: x\nversions: { fixed: ["1"] }\nparts: [${part}]\n`);
+    const { stderr } = flixwrap(["bake", "--smoke", "main", recipe, "1"], { env, cwd: work });
+    expect(stderr).toContain("smoke    main: 7\n");
+  });
+
   it("a root by itself has no environment", () => {
     expect(smoke(`dir:${root}`).stderr).toContain("smoke    main: 1\n");
   });
