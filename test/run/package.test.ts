@@ -22,6 +22,13 @@ it("has the commands, called by any of their names, and the files that they look
   expect(sh(`${folder}/flatwrap --help`)).toContain("Usage: flixwrap flatwrap");
 });
 
+it("works in a folder of any name", () => {
+  const odd = join(folder, "a prefix, übel %41");
+  sh('mkdir "$ODD" && cp -r package "$ODD"', { cwd: folder, env: { ODD: odd } });
+  const list = (at: string): string => sh('node "$AT/package/dist/program/main.cjs" list', { env: { AT: at } });
+  expect(list(odd)).toBe(list(folder));
+});
+
 it("has the libraries, and the licences of what is built into the commands", () => {
   const script = `import { readElf } from "flixwrap/elf"; console.log(typeof readElf)`;
   sh(`mkdir node_modules && ln -s ../package node_modules/flixwrap`, { cwd: folder });

@@ -98,7 +98,8 @@ export function warnOfStarted(rootfs: Rootfs, closure: Closure, { files, links }
       const count = countStarted(rootfs, real);
       if (count === 0) return [];
       told.add(real.path);
-      const what = real.type === "directory" ? `${real.path}, with ${count} programs,` : real.path;
+      const what =
+        real.type === "directory" ? `${real.path}, with ${count} program${count === 1 ? "" : "s"},` : real.path;
       const advice = place === real.path ? place : `${real.path}:${place}`;
       const state = sources.some((source) => isWithin(source, real.path))
         ? "is taken to another place, where it is not looked for"
