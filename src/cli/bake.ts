@@ -180,7 +180,11 @@ function describeResult({ build, architecture, result, error }: BuildResult<Bake
     return {
       status: "done",
       ...of,
-      ...defined({ unverified: result?.unverified, warnings: result?.plan.warnings, file: result?.file }),
+      ...defined({
+        unverified: result?.unverified,
+        warnings: result && [...result.plan.warnings, ...result.findings],
+        file: result?.file,
+      }),
       beside: result?.beside ?? [],
     };
   const facts = error instanceof FlixwrapError ? { code: error.code, ...error.facts } : { what: String(error) };

@@ -7,13 +7,14 @@ import type { Terminal } from "./report.ts";
 export function printShipped(
   terminal: Terminal,
   plan: Plan,
-  { file, beside }: Shipped,
+  { file, beside, findings }: Shipped,
   json: boolean,
   facts: object,
 ): void {
   if (json) {
     const result = file === undefined ? { actions: plan.actions.map(describeAction) } : { file, beside };
-    terminal.out(`${JSON.stringify({ ...facts, warnings: plan.warnings, ...result })}\n`);
+    const warnings = [...plan.warnings, ...findings];
+    terminal.out(`${JSON.stringify({ ...facts, warnings, ...result })}\n`);
   } else if (file === undefined) for (const action of plan.actions) terminal.out(`${printable(wordAction(action))}\n`);
   else for (const path of [file.path, ...beside]) terminal.out(`${path}\n`);
 }

@@ -17,6 +17,8 @@ import { runSmokeTests, smokeTestAlone, type SmokeTest } from "./smoke.ts";
 export interface Shipped {
   /** Missing after a dry run. */
   readonly file?: ImageFile;
+  /** What the checks found that stops no build; it was told as events already. */
+  readonly findings: readonly string[];
   /** Paths of what was written beside the image. */
   readonly beside: readonly string[];
 }
@@ -82,13 +84,13 @@ export async function shipPlan(
     allowSuid: options.allowSuid ?? false,
   });
   await takeBreath(context);
-  checkAll(tree, options, context);
+  const findings = checkAll(tree, options, context);
   await takeBreath(context);
-  if (options.dryRun) return { beside: [] };
+  if (options.dryRun) return { findings, beside: [] };
 
   await runSmokeTests(tree, options.smoke ?? [], smoke, context);
   const file = await packTree(tree, request, context);
-  return { file, beside: await publish(file, plan, { name, texts, update }, options, context) };
+  return { file, findings, beside: await publish(file, plan, { name, texts, update }, options, context) };
 }
 
 function packRequest(name: string, architecture: string, options: ConvertOptions): PackRequest {
@@ -125,13 +127,14 @@ function checkOptions({ check, hostProfile }: ConvertOptions): CheckOptions {
   return defined({ skip: Array.isArray(check) ? check : undefined, hosts: hostProfile });
 }
 
-function checkAll(tree: ExtensionTree, options: ConvertOptions, context: Context): void {
+function checkAll(tree: ExtensionTree, options: ConvertOptions, context: Context): readonly string[] {
   const findings = checkTree(tree, checkOptions(options));
-  for (const finding of findings) {
-    if (finding.severity !== "warning") continue;
-    context.emit({ kind: "warning", message: `${wordFinding(finding)} [${finding.rule}]` });
-  }
+  const warnings = findings
+    .filter(({ severity }) => severity === "warning")
+    .map((finding) => `${wordFinding(finding)} [${finding.rule}]`);
+  for (const message of warnings) context.emit({ kind: "warning", message });
   refuseErrors(findings);
+  return warnings;
 }
 
 function publish(

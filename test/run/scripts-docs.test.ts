@@ -53,6 +53,18 @@ describe("JSON", () => {
     }
   });
 
+  it("warnings of the plan and of the checks are in the result, too", () => {
+    sh("mkdir -p suid && cp -r root/. suid && chmod 4755 suid/usr/bin/tool", { cwd: work });
+    const { stdout, stderr } = run("flix --json --allow-suid -o suid.raw dir:suid suid /usr/bin/tool");
+    const { warnings } = JSON.parse(stdout) as { warnings: string[] };
+    expect(warnings.join()).toContain("[setuid]");
+    const events = stderr
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { kind: string; message: string });
+    expect(events.filter(({ kind }) => kind === "warning").map(({ message }) => message)).toEqual(warnings);
+  });
+
   it("an error is one line with a code", () => {
     const { status, stdout, stderr } = run("flix --json dir:root tool /usr/bin/none");
     expect([status, stdout]).toEqual([1, ""]);

@@ -15,6 +15,13 @@ export function* checkUnitSyntax({ units }: Subject): Iterable<Finding> {
         yield found("unit-syntax", "warning", node.path, { problem: item.problem, line: item.raw.trim().slice(0, 80) });
 }
 
+/**
+ * On every host that reads units: what systemd brings itself, a shell, and of coreutils and util-linux, which distributions
+ * have systemd depend on, what units start before their program.
+ */
+const onEveryHost =
+  /^\/usr\/(bin\/(systemd-[a-z-]+|systemctl|journalctl|sh|env|cat|chmod|chown|cp|false|install|kill|ln|mkdir|mount|mv|rm|rmdir|sleep|test|touch|true|umount)$|lib\/systemd\/)/;
+
 /** Programs that units start are in the extension, at the place the unit names. */
 export function* checkUnitPrograms(subject: Subject): Iterable<Finding> {
   const programs = new Map<string, RootPath>();
@@ -43,12 +50,7 @@ export function* checkUnitPrograms(subject: Subject): Iterable<Finding> {
         continue;
       }
       const path = rootPath(afterUsrMerge(program));
-      // What systemd brings itself is on every host that reads units, and so is a shell.
-      if (
-        exists(subject, path) ||
-        /^\/usr\/(bin\/(systemd-[a-z-]+|systemctl|journalctl|sh)$|lib\/systemd\/)/.test(path)
-      )
-        continue;
+      if (exists(subject, path) || onEveryHost.test(path)) continue;
       const elsewhere = programs.get(baseName(program));
       if (elsewhere !== undefined && elsewhere !== path)
         yield found("unit-program-moved", "error", node.path, { program, elsewhere });

@@ -7,7 +7,7 @@ const requests: Request[] = [];
 vi.mock("../../../src/convert/convert.ts", () => ({
   convert: (request: Request) => {
     requests.push(request);
-    return Promise.resolve({ plan: { actions: [], warnings: [] }, beside: [] });
+    return Promise.resolve({ plan: { actions: [], warnings: [] }, findings: [], beside: [] });
   },
 }));
 

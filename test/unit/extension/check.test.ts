@@ -173,7 +173,15 @@ const rows: [string, Entries, string[], CheckOptions?, string?][] = [
   ],
   [
     "a unit without its program",
-    { [releaseFile]: reload, [`${system}/x.service`]: unit.replace("/usr/bin/x", "/usr/bin/y"), ...upholds },
+    {
+      [releaseFile]: reload,
+      // What every host with systemd has is no finding.
+      [`${system}/x.service`]: unit.replace(
+        "/usr/bin/x",
+        "/usr/bin/y\nExecStartPre=/bin/mkdir -p /run/x\nExecStop=/usr/bin/env true",
+      ),
+      ...upholds,
+    },
     [`unit-program ${system}/x.service`],
   ],
   [
