@@ -1,15 +1,17 @@
+import { basename } from "node:path";
 import { type Context, takeBreath } from "../core/context.ts";
+import { defined } from "../core/defined.ts";
 import { FlixwrapError } from "../core/errors.ts";
 import { checkNames, type CheckOptions, checkTree, refuseErrors, wordFinding } from "../extension/check/check.ts";
 import type { FinishedPlan } from "../extension/finish.ts";
 import { formatChecksums } from "../extension/publish/checksums.ts";
 import { type NamedText, planUpdateFiles } from "../extension/publish/sysupdate.ts";
 import { buildTree, type ExtensionTree } from "../extension/tree.ts";
+import { isFileOf } from "../extension/check/rules-release.ts";
 import { checkOutput } from "../host/output.ts";
-import type { Format } from "../pack/formats.ts";
+import { type Format, packers } from "../pack/formats.ts";
 import { checkPackOptions, type ImageFile, packTree, type PackRequest, planOutput } from "../pack/pack.ts";
 import { checkKey, publishImage, type PublishOptions } from "../pack/publish.ts";
-import { defined } from "../core/defined.ts";
 import type { ConvertOptions } from "./request.ts";
 import { runSmokeTests, smokeTestAlone, type SmokeTest } from "./smoke.ts";
 
@@ -86,6 +88,7 @@ export async function shipPlan(
   await takeBreath(context);
   const findings = checkAll(tree, options, context);
   await takeBreath(context);
+  tellFileName(name, request, options, context);
   if (options.dryRun) return { findings, beside: [] };
 
   await runSmokeTests(tree, options.smoke ?? [], smoke, context);
@@ -178,7 +181,21 @@ function updateSource(name: string, options: ConvertOptions): PublishOptions["up
   return undefined;
 }
 
-function summarise({ actions }: FinishedPlan): string {
-  const count = (kind: string): number => actions.filter((action) => action.kind === kind).length;
-  return `${count("copy") + count("patch")} files (${count("patch")} edited), ${count("symlink")} links`;
+/** A host passes an image over that has another name than its extension, with no more than "No medium found" in its journal. */
+function tellFileName(name: string, { format, output }: PackRequest, options: ConvertOptions, context: Context): void {
+  if (output === undefined || packers[format].suffix !== ".raw" || options.anyFileName === true) return;
+  const fileName = basename(output);
+  if (isFileOf(fileName, name)) return;
+  const message = `a host merges it as ${name}.raw only, not as ${fileName}: rename it there, or make it with --any-file-name`;
+  context.emit({ kind: "notice", message });
 }
+
+function summarise({ actions }: FinishedPlan): string {
+  const patched = actions.filter(({ kind }) => kind === "patch").length;
+  const copied = (type: string): number =>
+    actions.filter((action) => action.kind === "copy" && action.from.type === type).length;
+  const links = copied("symlink") + actions.filter(({ kind }) => kind === "symlink").length;
+  return `${counted(copied("file") + patched, "file")} (${patched} edited), ${counted(links, "link")}`;
+}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;

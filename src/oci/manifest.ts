@@ -154,7 +154,7 @@ export const noPlatform = (where: string, wanted: Platform, offered: readonly st
     where,
     got: [...new Set(offered)].join(", ") || "an empty index",
     wanted: wordPlatform(wanted),
-    hint: "choose one with --platform",
+    hint: "choose one with --platform, of a recipe with --arch",
   });
 
 const schema1 = (where: string): FlixwrapError =>

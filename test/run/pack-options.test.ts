@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { flixwrap, scratch, sh } from "../support/program.ts";
@@ -127,6 +127,36 @@ test("more lines of extension-release, and bytes in short", () => {
   const { release, size } = info(join(place, "foo.raw"));
   expect(release).toMatchObject({ SYSEXT_VERSION_ID: "1.2", SYSEXT_PRETTY_NAME: "Hey there" });
   expect(size).toBe(8 << 20);
+});
+
+describe("an image under another name than its own is told", () => {
+  const notice = /^notice +a host merges it as foo\.raw only, not as (\S+):/m;
+  const told = (...options: string[]) => {
+    const { status, stderr } = flixwrap(["pack", tree, "foo", "--dry-run", ...options], { cwd: folder });
+    expect(status).toBe(0);
+    return notice.exec(stderr)?.[1];
+  };
+  // What this machine's and a newer systemd really merge: test/run/names-live.
+  test.each(["foo.raw", "foo_1.raw", "foo-1.2-x86-64.raw", "foo.sysext.raw"])("%s is found", (name) => {
+    expect(told("-o", name)).toBeUndefined();
+  });
+  test.each(["bar.raw", "foobar.raw", "foo.img"])("%s is not", (name) => {
+    expect(told("-o", name)).toBe(name);
+  });
+  test("any name will do when the extension says so, and a tar is no image", () => {
+    expect(told("-o", "bar.raw", "--any-file-name")).toBeUndefined();
+    expect(told("-o", "bar.tar", "--format", "tar")).toBeUndefined();
+  });
+});
+
+test("the plan's line counts files and links, not folders", () => {
+  const place = join(folder, "counted");
+  mkdirSync(join(place, "usr/share/foo"), { recursive: true });
+  writeFileSync(join(place, "usr/share/foo/one"), "1");
+  symlinkSync("one", join(place, "usr/share/foo/two"));
+  symlinkSync("one", join(place, "usr/share/foo/three"));
+  const { stderr } = flixwrap(["pack", place, "foo", "--dry-run"], { cwd: folder });
+  expect(stderr).toMatch(/plan +1 file \(0 edited\), 2 links$/m);
 });
 
 describe("wrong use is one line, before anything is written", () => {

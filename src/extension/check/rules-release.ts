@@ -23,6 +23,12 @@ export function namesOf(fileName: string): { readonly exact: string; readonly la
   return { exact, later: [bare, bare.replace(/_.*$/, "")].filter((name) => name !== exact) };
 }
 
+/** Whether systemd, of whatever version, finds the extension `name` in a file of that name, or it is `NAME-VERSION-ARCH.raw`, as images are published. */
+export function isFileOf(fileName: string, name: string): boolean {
+  const { exact, later } = namesOf(fileName);
+  return exact === name || later.includes(name) || fileName.startsWith(`${name}-`);
+}
+
 /** There is one, and its name is the one that systemd looks for. */
 export function* checkReleaseName({ fileName, releases }: Subject): Iterable<Finding> {
   const files = releases();

@@ -73,7 +73,7 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
     const offset = at;
     const complain: Complain = (what, got) =>
       new FlixwrapError("oci-bad-tar", {
-        what: `damaged or unsafe layer, ${what}`,
+        what: `damaged or unsafe tar archive, ${what}`,
         where: `${where} at byte ${offset}`,
         ...defined({ got }),
       });
@@ -134,7 +134,7 @@ export function* readTar(archive: ByteSource, where: string): Generator<TarEntry
     at += padded(stored);
   }
   if (Object.keys(extended).length > 0) {
-    throw new FlixwrapError("oci-bad-tar", { what: "damaged layer, it ends after an extended header", where });
+    throw new FlixwrapError("oci-bad-tar", { what: "damaged tar archive, it ends after an extended header", where });
   }
 }
 
