@@ -235,8 +235,9 @@ describe("when it cannot be written", () => {
     const place = mkdtempSync(join(folder, "stopped-"));
     const controller = new AbortController();
     const stopping = quietContext({ env: process.env, signal: controller.signal });
-    // A file whose bytes never come.
-    const content = { size: 9e6, read: () => Buffer.alloc(0), stream: () => new Readable({ read: () => undefined }) };
+    // A file whose bytes never end.
+    const read = (_: number, length: number) => Buffer.alloc(length);
+    const content = { size: 2 ** 40, read, stream: () => new Readable({ read: () => undefined }) };
     const nodes = new Map(tree.nodes);
     nodes.set(extPath("/usr/lib/zz"), { type: "file", mode: 0o644, uid: 0, gid: 0, xattrs: new Map(), content });
     const packing = packTree({ ...tree, nodes }, { format: "squashfs", output: join(place, "x.raw") }, stopping);
