@@ -1,7 +1,7 @@
 // Times the start of a program through Flatwrap's wrapper against the bare tools and against a wrapper that mounts path
 // by path (bench/reference-flatwrap.sh): all interleaved, in one run. Rows for root need root; `node bench/flatwrap.mjs 50`.
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -16,7 +16,7 @@ try {
   const libraries = execFileSync("ldd", ["/usr/bin/true"], { encoding: "utf8" }).match(/\/[^\s]+/g) ?? [];
   for (const path of ["/usr/bin/true", ...libraries]) {
     mkdirSync(join(root, dirname(path)), { recursive: true });
-    cpSync(path, join(root, path), { dereference: true });
+    copyFileSync(path, join(root, path));
   }
   const tree = join(work, "tree");
   const main = join(here, "../dist/program/main.cjs");

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { quietContext } from "../../src/core/context.ts";
 import { extPath } from "../../src/core/paths.ts";
@@ -53,7 +53,8 @@ export function makeRoot(root: string): void {
   const libraries = execFileSync("ldd", [join(root, "usr/bin/probe")], { encoding: "utf8" });
   for (const [path] of libraries.matchAll(/\/[^\s]+/g)) {
     mkdirSync(join(root, dirname(path)), { recursive: true });
-    cpSync(path, join(root, path), { dereference: true });
+    // Follows the loader's link; cpSync of Node 24.21 takes it for a folder.
+    copyFileSync(path, join(root, path));
   }
   for (const folder of ["etc", "tmp", "var/lib", "usr/share/probe", "home"])
     mkdirSync(join(root, folder), { recursive: true });

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { debianRoot } from "./debian-root.ts";
 import { debianSource } from "./debian-source.ts";
@@ -50,7 +50,7 @@ export function makeMuslRoot(root: string): void {
   const loader = execFileSync("readelf", ["-lW", join(root, "usr/bin/busybox")], { encoding: "utf8" });
   const name = basename(/interpreter: ([^\]]+)/.exec(loader)![1]!);
   const libc = execFileSync("sh", ["-c", "ls /usr/lib/*-linux-musl/libc.so"], { encoding: "utf8" }).trim();
-  cpSync(libc, join(root, "usr/lib", name), { dereference: true });
+  copyFileSync(libc, join(root, "usr/lib", name));
   chmodSync(join(root, "usr/lib", name), 0o755);
   for (const applet of applets) symlinkSync("busybox", join(root, "usr/bin", applet));
   writeFileSync(join(root, "etc/passwd"), "root:x:0:0::/:/bin/sh\nsomeone:x:1501:2502::/:/bin/sh\n");
