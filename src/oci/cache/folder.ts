@@ -50,7 +50,7 @@ export function makeCacheFolder(folder: string): CachePaths {
     for (const part of FOLDERS) makeFolders(join(root, part));
     accessSync(temporary, constants.W_OK);
     sweep(temporary, (path) => basename(path));
-    sweep(locks, (path) => readFileSync(path, "utf8"));
+    sweep(locks, lockOwner);
   } catch (cause) {
     throw cacheError("cannot use the cache", folder, cause);
   }
@@ -62,6 +62,9 @@ export function makeCacheFolder(folder: string): CachePaths {
     lock: (digest) => join(locks, splitDigest(digest).join("-")),
   };
 }
+
+/** A lock says it by its content; before it has the lock's name it has its writer's, and after a kill maybe no content. */
+const lockOwner = (path: string): string => (/^\d/.test(basename(path)) ? basename(path) : readFileSync(path, "utf8"));
 
 /** Removes what dead processes left; `tokenOf` tells whose a file is. */
 function sweep(folder: string, tokenOf: (path: string) => string): void {
