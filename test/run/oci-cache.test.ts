@@ -238,9 +238,9 @@ describe("many processes", () => {
       path.includes("/blobs/") && Math.random() < 0.2 ? { kind: "cut", after: 200_000 } : undefined;
     let killed = 0;
     for (let round = 0; round < 100; round += 2) {
-      if (round % 20 === 0) rmSync(cacheDir, { recursive: true, force: true });
+      if (round % 8 === 0) rmSync(cacheDir, { recursive: true, force: true });
       const pair = [start(), start()];
-      await new Promise((resolve) => setTimeout(resolve, 60 + Math.random() * 500));
+      await new Promise((resolve) => setTimeout(resolve, 60 + Math.random() * 300));
       for (const { child } of pair) killed += child.kill("SIGKILL") ? 1 : 0;
       await Promise.all(pair.map(({ ended }) => ended));
     }
